@@ -1,0 +1,129 @@
+//! Time as a seam: the two clocks that decide expiry, and the deadline that bounds a call.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The two clocks that decide validity, time to live, back-off and budgets.
+///
+/// Waits and time-outs do not run on it but on [`Instant`], so a clock that stands still (in a test) hangs nothing.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use aero2::{Clock, Issuer};
+///
+/// struct Fixed;
+/// impl Clock for Fixed {
+///     fn wall(&self) -> SystemTime { SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000) }
+///     fn monotonic(&self) -> Duration { Duration::ZERO }
+/// }
+/// # #[cfg(feature = "ureq")]
+/// let issuer = Issuer::builder("https://acme.aero2.dev").clock(Fixed).build()?;
+/// # Ok::<(), aero2::Error>(())
+/// ```
+pub trait Clock: Send + Sync {
+    /// The time of day, by which a token's `exp`, `nbf` and `iat` are judged.
+    fn wall(&self) -> SystemTime;
+
+    /// A time that never steps. It may start at zero.
+    fn monotonic(&self) -> Duration;
+}
+
+impl<T: Clock + ?Sized> Clock for Arc<T> {
+    fn wall(&self) -> SystemTime {
+        (**self).wall()
+    }
+
+    fn monotonic(&self) -> Duration {
+        (**self).monotonic()
+    }
+}
+
+impl<T: Clock + ?Sized> Clock for Box<T> {
+    fn wall(&self) -> SystemTime {
+        (**self).wall()
+    }
+
+    fn monotonic(&self) -> Duration {
+        (**self).monotonic()
+    }
+}
+
+/// The machine's own clocks.
+#[derive(Debug)]
+pub(crate) struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    pub(crate) fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// Both clocks, read once; what the pure decisions take as "now".
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) wall: SystemTime,
+    pub(crate) monotonic: Duration,
+}
+
+impl Now {
+    pub(crate) fn read(clock: &dyn Clock) -> Self {
+        Self { wall: clock.wall(), monotonic: clock.monotonic() }
+    }
+
+    /// The wall clock, if it can be right at all: a machine that has not yet heard of the time stands at 1970 or at the date
+    /// of its image.
+    pub(crate) fn set_wall(&self) -> Option<SystemTime> {
+        is_set(self.wall).then_some(self.wall)
+    }
+}
+
+/// Whether a wall clock's time can be right at all (it is not before 2026).
+pub(crate) fn is_set(wall: SystemTime) -> bool {
+    wall.duration_since(UNIX_EPOCH).is_ok_and(|since| since >= EARLIEST_WALL)
+}
+
+/// The end of one call's total budget.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// `None` inside where the budget is longer than `Instant` can say, which is as good as for ever.
+    pub(crate) fn after(budget: Duration) -> Self {
+        Self(Instant::now().checked_add(budget))
+    }
+
+    /// The earlier of this one and `budget` from now.
+    pub(crate) fn at_most(self, budget: Duration) -> Self {
+        let other = Self::after(budget);
+        match (self.0, other.0) {
+            (Some(a), Some(b)) => Self(Some(a.min(b))),
+            (a, b) => Self(a.or(b)),
+        }
+    }
+
+    /// What is left; `None` when nothing is.
+    pub(crate) fn remaining(self) -> Option<Duration> {
+        let Some(at) = self.0 else { return Some(Duration::MAX) };
+        at.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    }
+
+    /// The moment itself; `None` for "never".
+    pub(crate) fn instant(self) -> Option<Instant> {
+        self.0
+    }
+}
+
+/// 2026-01-01T00:00:00Z, before the first release of this crate: no right clock is behind it.
+const EARLIEST_WALL: Duration = Duration::from_secs(1_767_225_600);

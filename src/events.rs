@@ -1,0 +1,213 @@
+//! What happened, told to whoever asked: events for a handler, counts for metrics, a line each for the `log` facade.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::error::Error;
+
+/// Something that the caches of an [`Issuer`](crate::Issuer) did, for logs and metrics.
+///
+/// The handler given to [`IssuerBuilder::on_event`](crate::IssuerBuilder::on_event) is called on the thread of the call that caused it,
+/// outside of every lock; a handler that panics harms nothing. No event holds a token or a secret.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Keys were fetched and are in use.
+    #[non_exhaustive]
+    KeysRefreshed {
+        /// How many keys can be used.
+        usable: usize,
+        /// How many members of the key set cannot.
+        skipped: usize,
+    },
+    /// Keys could not be fetched; those held, if any, serve on.
+    #[non_exhaustive]
+    KeyRefreshFailed {
+        /// Why.
+        error: Error,
+    },
+    /// A token was verified with keys past their time to live, since the issuer cannot be reached.
+    StaleKeysServed,
+    /// A token's `kid` is of no key, even after asking the issuer where the budget allowed it.
+    UnknownKidRefused,
+    /// A token's `kid` is of no key, and the budget for asking the issuer is used up.
+    RateLimited,
+    /// An M2M token was minted.
+    TokenMinted,
+    /// Minting an M2M token failed.
+    #[non_exhaustive]
+    MintFailed {
+        /// Why.
+        error: Error,
+    },
+    /// An early refresh failed, and the old token, still valid, serves on.
+    OldTokenServed,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeysRefreshed { usable, skipped } => write!(f, "keys refreshed: {usable} usable, {skipped} skipped"),
+            Self::KeyRefreshFailed { error } => write!(f, "key refresh failed: {error}"),
+            Self::StaleKeysServed => f.write_str("stale keys served"),
+            Self::UnknownKidRefused => f.write_str("unknown key id refused"),
+            Self::RateLimited => f.write_str("unknown key id not looked up: rate limited"),
+            Self::TokenMinted => f.write_str("token minted"),
+            Self::MintFailed { error } => write!(f, "minting a token failed: {error}"),
+            Self::OldTokenServed => f.write_str("early refresh failed, the old token serves on"),
+        }
+    }
+}
+
+/// The counts of an [`Issuer`](crate::Issuer) since it was built, all its handles together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    counts: [u64; COUNTS],
+}
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident => $count:ident,)+) => {
+        /// One of the numbers of [`Stats`].
+        #[derive(Clone, Copy, Debug)]
+        pub(crate) enum Count { $($count),+ }
+
+        const COUNTS: usize = [$(Count::$count),+].len();
+
+        impl Stats {
+            $($(#[$doc])* pub fn $name(&self) -> u64 { self.of(Count::$count) })+
+        }
+    };
+}
+
+counts! {
+    /// Attempts to fetch the discovery document.
+    discovery_fetches => DiscoveryFetch,
+    /// Attempts to fetch the key set.
+    key_fetches => KeyFetch,
+    /// Attempts to fetch the key set that failed.
+    key_fetch_failures => KeyFetchFailure,
+    /// Verifications with keys past their time to live.
+    stale_keys_served => StaleKeysServed,
+    /// Answers "unknown key".
+    unknown_kids_refused => UnknownKidRefused,
+    /// Answers "rate limited".
+    rate_limited => RateLimited,
+    /// Tokens minted.
+    tokens_minted => TokenMinted,
+    /// Attempts to mint a token that failed.
+    mint_failures => MintFailure,
+    /// Introspection requests sent.
+    introspections => Introspection,
+    /// Tokens that the cache of verified tokens knew.
+    verified_cache_hits => VerifiedCacheHit,
+}
+
+impl Stats {
+    fn of(&self, count: Count) -> u64 {
+        self.counts.get(index(count)).copied().unwrap_or_default()
+    }
+}
+
+/// The handler and the counters of one issuer.
+#[derive(Default)]
+pub(crate) struct Events {
+    handler: Option<Arc<Handler>>,
+    counters: [counter::Counter; COUNTS],
+}
+
+pub(crate) type Handler = dyn Fn(&Event) + Send + Sync;
+
+impl Events {
+    pub(crate) fn new(handler: Option<Arc<Handler>>) -> Self {
+        Self { handler, ..Self::default() }
+    }
+
+    /// Adds one to a count that is not an event's.
+    pub(crate) fn count(&self, count: Count) {
+        if let Some(counter) = self.counters.get(index(count)) {
+            counter.increment();
+        }
+    }
+
+    /// Counts, logs and tells. Call it with no lock held: the handler is the user's code.
+    pub(crate) fn emit(&self, event: &Event) {
+        if let Some(count) = counted_by(event) {
+            self.count(count);
+        }
+        #[cfg(feature = "log")]
+        log_line(event);
+        if let Some(handler) = &self.handler {
+            // A handler's panic is its own: the call that it was told of goes on.
+            let _ = catch_unwind(AssertUnwindSafe(|| handler(event)));
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats { counts: std::array::from_fn(|i| self.counters.get(i).map_or(0, counter::Counter::value)) }
+    }
+}
+
+fn counted_by(event: &Event) -> Option<Count> {
+    Some(match event {
+        Event::KeysRefreshed { .. } | Event::OldTokenServed => return None,
+        Event::KeyRefreshFailed { .. } => Count::KeyFetchFailure,
+        Event::StaleKeysServed => Count::StaleKeysServed,
+        Event::UnknownKidRefused => Count::UnknownKidRefused,
+        Event::RateLimited => Count::RateLimited,
+        Event::TokenMinted => Count::TokenMinted,
+        Event::MintFailed { .. } => Count::MintFailure,
+    })
+}
+
+#[cfg(feature = "log")]
+fn log_line(event: &Event) {
+    let level = match event {
+        Event::KeysRefreshed { .. } | Event::TokenMinted => log::Level::Debug,
+        Event::UnknownKidRefused | Event::StaleKeysServed => log::Level::Info,
+        _ => log::Level::Warn,
+    };
+    log::log!(target: "aero2", level, "{event}");
+}
+
+#[expect(clippy::as_conversions, reason = "the discriminant of a fieldless enum")]
+fn index(count: Count) -> usize {
+    count as usize
+}
+
+#[cfg(target_has_atomic = "64")]
+mod counter {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    #[derive(Default)]
+    pub(super) struct Counter(AtomicU64);
+
+    impl Counter {
+        pub(super) fn increment(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        pub(super) fn value(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+}
+
+#[cfg(not(target_has_atomic = "64"))]
+mod counter {
+    use parking_lot::Mutex;
+
+    #[derive(Default)]
+    pub(super) struct Counter(Mutex<u64>);
+
+    impl Counter {
+        pub(super) fn increment(&self) {
+            let mut value = self.0.lock();
+            *value = value.saturating_add(1);
+        }
+
+        pub(super) fn value(&self) -> u64 {
+            *self.0.lock()
+        }
+    }
+}

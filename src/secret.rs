@@ -1,0 +1,158 @@
+//! Secrets as a type: elided in `Debug`, wiped on drop, read out by one loud accessor.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+/// A text that must not leak: a client secret, a token, an `Authorization` header.
+///
+/// There is no `Display`, no `PartialEq` and no serialization; `Debug` shows nothing of it; the memory is wiped when the last
+/// clone is dropped. A clone is cheap and shares the text.
+#[derive(Clone)]
+pub struct Secret(Arc<Zeroizing<String>>);
+
+impl Secret {
+    /// The secret text itself. Each call of this is a place to look at in a review.
+    pub fn expose_secret(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(Arc::new(Zeroizing::new(text)))
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self::from(text.to_owned())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// Where a client secret comes from. It is read anew each time that it is needed, so a rotated secret takes effect with the
+/// next token request.
+///
+/// A text converts by itself: every `secret` parameter takes `&str` and `String` as well.
+///
+/// ```
+/// use aero2::SecretSource;
+/// let from_environment = SecretSource::env("ORDERS_CLIENT_SECRET");
+/// let from_file = SecretSource::file("/run/secrets/orders");
+/// let from_vault = SecretSource::from_fn(|| Ok::<_, std::io::Error>(String::from("fetched just now")));
+/// ```
+#[derive(Clone)]
+pub struct SecretSource(Source);
+
+#[derive(Clone)]
+enum Source {
+    Text(Secret),
+    Env(Arc<str>),
+    File(Arc<PathBuf>),
+    Function(Arc<Function>),
+}
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+type Function = dyn Fn() -> Result<String, BoxError> + Send + Sync;
+
+impl SecretSource {
+    /// Reads the environment variable `name`.
+    pub fn env(name: impl Into<String>) -> Self {
+        Self(Source::Env(name.into().into()))
+    }
+
+    /// Reads the file at `path`; one trailing line end (`\n` or `\r\n`) is dropped.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Source::File(Arc::new(path.into())))
+    }
+
+    /// Calls `read`. Its error shows only in [`std::error::Error::source`] of the [`Error::Config`](crate::Error::Config) that it becomes.
+    pub fn from_fn<F, E>(read: F) -> Self
+    where
+        F: Fn() -> Result<String, E> + Send + Sync + 'static,
+        E: Into<BoxError>,
+    {
+        Self(Source::Function(Arc::new(move || read().map_err(Into::into))))
+    }
+
+    /// The secret as the source has it now.
+    pub(crate) fn read(&self) -> Result<Secret, SecretFailure> {
+        let secret = match &self.0 {
+            Source::Text(secret) => secret.clone(),
+            Source::Env(name) => from_env(name)?,
+            Source::File(path) => from_file(path)?,
+            Source::Function(read) => Secret::from(read().map_err(|e| SecretFailure::Function(e.into()))?),
+        };
+        if secret.expose_secret().is_empty() { Err(SecretFailure::Empty) } else { Ok(secret) }
+    }
+
+    /// The text where it is known without reading anything, so that a builder can refuse an empty one.
+    pub(crate) fn is_empty_text(&self) -> bool {
+        matches!(&self.0, Source::Text(secret) if secret.expose_secret().is_empty())
+    }
+}
+
+impl From<String> for SecretSource {
+    fn from(text: String) -> Self {
+        Self(Source::Text(text.into()))
+    }
+}
+
+impl From<&str> for SecretSource {
+    fn from(text: &str) -> Self {
+        Self(Source::Text(text.into()))
+    }
+}
+
+impl From<Secret> for SecretSource {
+    fn from(secret: Secret) -> Self {
+        Self(Source::Text(secret))
+    }
+}
+
+impl fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Source::Text(_) => f.write_str("SecretSource::Text(..)"),
+            Source::Env(name) => write!(f, "SecretSource::Env({name:?})"),
+            Source::File(path) => write!(f, "SecretSource::File({path:?})"),
+            Source::Function(_) => f.write_str("SecretSource::Function(..)"),
+        }
+    }
+}
+
+/// Why a source gave no secret.
+#[derive(Debug)]
+pub(crate) enum SecretFailure {
+    Env { name: Arc<str>, source: std::env::VarError },
+    File { source: std::io::Error },
+    Function(Arc<dyn StdError + Send + Sync>),
+    Empty,
+}
+
+fn from_env(name: &Arc<str>) -> Result<Secret, SecretFailure> {
+    match std::env::var(&**name) {
+        Ok(text) => Ok(text.into()),
+        // The value of a variable that is no Unicode would show in the error's own Debug.
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(SecretFailure::Env { name: name.clone(), source: std::env::VarError::NotUnicode("..".into()) })
+        }
+        Err(source) => Err(SecretFailure::Env { name: name.clone(), source }),
+    }
+}
+
+fn from_file(path: &std::path::Path) -> Result<Secret, SecretFailure> {
+    let text = std::fs::read_to_string(path).map_err(|source| SecretFailure::File { source })?;
+    let text = Zeroizing::new(text);
+    let line = text.strip_suffix('\n').map_or(text.as_str(), |rest| rest.strip_suffix('\r').unwrap_or(rest));
+    Ok(Secret::from(line))
+}
