@@ -8,6 +8,8 @@ mod events;
 pub mod jose;
 mod random;
 mod secret;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transport;
 
 pub use clock::Clock;

@@ -1,0 +1,67 @@
+//! An issuer for tests: in memory and on loopback, with tokens, faults and time in the test's hand. Feature `testing`.
+//!
+//! It belongs under `[dev-dependencies]` and never into a production build: its keys are known to everybody.
+//!
+//! ```toml
+//! [dev-dependencies]
+//! aero2 = { version = "0.1", features = ["testing"] }
+//! ```
+//!
+//! The code under test gets an [`Issuer`](crate::Issuer) from the outside, and the test gives it one that is wired to a [`TestIssuer`]:
+//!
+//! ```
+//! use aero2::{Error, ResourceServer, TokenErrorKind};
+//! use aero2::testing::TestIssuer;
+//!
+//! // The service.
+//! fn greet(rs: &ResourceServer, authorization: Option<&str>) -> (u16, String) {
+//!     match rs.authorize(authorization) {
+//!         Ok(claims) => (200, format!("hello {}", claims.subject().unwrap_or("nobody"))),
+//!         Err(err) => (err.http_status(), err.to_string()),
+//!     }
+//! }
+//!
+//! // Its test.
+//! let test = TestIssuer::new();
+//! let rs = test.issuer().resource_server().audience("greeter").required_scopes(["greet"]).build()?;
+//! let header = |token: String| format!("Bearer {token}");
+//!
+//! let good = test.token().subject("u1").audience("greeter").scope("greet").sign();
+//! assert_eq!(greet(&rs, Some(&header(good))), (200, "hello u1".to_owned()));
+//!
+//! let without_scope = test.token().subject("u1").audience("greeter").sign();
+//! assert_eq!(greet(&rs, Some(&header(without_scope))).0, 403);
+//!
+//! let stolen_elsewhere = test.token().subject("u1").audience("another-service").scope("greet").sign();
+//! assert_eq!(greet(&rs, Some(&header(stolen_elsewhere))).0, 401);
+//! assert_eq!(greet(&rs, None).0, 401);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! | to test | take |
+//! |---|---|
+//! | what a token may do | [`TestIssuer::token`], right in all but what the test changes |
+//! | expiry | [`ManualClock`] |
+//! | key rotation | [`TestIssuer::rotate_keys`], [`TestIssuer::rotate_keys_dropping_old`] |
+//! | outages and wrong answers | [`TestIssuer::fail`] with a [`Fault`] |
+//! | slow answers and races | [`TestIssuer::gate`] |
+//! | caching | [`TestIssuer::requests`] |
+//! | revocation | [`TestIssuer::revoke`] |
+//! | a whole program, or one in another language | [`TestIssuer::serve`] |
+
+mod answers;
+mod clock;
+mod form;
+mod issuer;
+mod json;
+mod keys;
+mod script;
+mod server;
+mod token;
+
+pub use clock::ManualClock;
+pub use issuer::{TestIssuer, TestIssuerBuilder, TestTransport};
+pub use json::Json;
+pub use script::{Endpoint, Fault, Gate};
+pub use server::TestServer;
+pub use token::TestToken;

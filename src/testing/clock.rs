@@ -1,0 +1,111 @@
+//! A clock that moves only when told to.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+
+use crate::Clock;
+
+/// A [`Clock`] that a test moves by hand. A clone shares its time.
+///
+/// It starts at 2026-12-01T00:00:00Z on the wall and at zero on the monotonic clock.
+///
+/// ```
+/// use std::time::Duration;
+/// use aero2::{Error, TokenErrorKind};
+/// use aero2::testing::{ManualClock, TestIssuer};
+///
+/// let clock = ManualClock::new();
+/// let test = TestIssuer::with_clock(clock.clone());
+/// let rs = test.issuer().resource_server().build()?;
+/// let token = test.token().lifetime(Duration::from_secs(60)).sign();
+/// assert!(rs.verify_token(&token).is_ok());
+///
+/// clock.advance(Duration::from_secs(60 + 30)); // the lifetime and the tolerance
+/// assert!(matches!(rs.verify_token(&token), Err(Error::Token(e)) if e.kind() == TokenErrorKind::Expired));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<Mutex<Times>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    wall: SystemTime,
+    monotonic: Duration,
+}
+
+impl ManualClock {
+    /// A clock at the start.
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Times { wall: UNIX_EPOCH + START, monotonic: Duration::ZERO })))
+    }
+
+    /// Moves both clocks forward, as time does.
+    pub fn advance(&self, by: Duration) {
+        self.advance_wall(by);
+        self.advance_monotonic(by);
+    }
+
+    /// Moves the wall clock alone: a step of NTP, or the sleep of a machine whose monotonic clock sleeps as well.
+    pub fn advance_wall(&self, by: Duration) {
+        let mut times = self.0.lock();
+        times.wall = times.wall.checked_add(by).unwrap_or(times.wall);
+    }
+
+    /// Moves the monotonic clock alone: time passes, and someone keeps the wall clock back.
+    pub fn advance_monotonic(&self, by: Duration) {
+        let mut times = self.0.lock();
+        times.monotonic = times.monotonic.saturating_add(by);
+    }
+
+    /// Sets the wall clock, forwards or backwards; the monotonic clock stays.
+    pub fn set_wall(&self, to: SystemTime) {
+        self.0.lock().wall = to;
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for ManualClock {
+    fn wall(&self) -> SystemTime {
+        self.0.lock().wall
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.lock().monotonic
+    }
+}
+
+/// 2026-12-01T00:00:00Z: a clock before 2026 counts as not set.
+const START: Duration = Duration::from_secs(1_796_083_200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_clocks_move_together_and_apart_and_a_clone_shares_them() {
+        let clock = ManualClock::new();
+        let (start, shared) = (clock.wall(), clock.clone());
+        clock.advance(Duration::from_secs(5));
+        clock.advance_wall(Duration::from_secs(10));
+        clock.advance_monotonic(Duration::from_secs(100));
+        assert_eq!(shared.wall(), start + Duration::from_secs(15));
+        assert_eq!(shared.monotonic(), Duration::from_secs(105));
+        shared.set_wall(UNIX_EPOCH);
+        assert_eq!((clock.wall(), clock.monotonic()), (UNIX_EPOCH, Duration::from_secs(105)));
+    }
+
+    #[test]
+    fn no_step_overflows() {
+        let clock = ManualClock::new();
+        clock.advance(Duration::MAX);
+        clock.advance(Duration::MAX);
+        assert_eq!(clock.monotonic(), Duration::MAX);
+    }
+}

@@ -1,0 +1,374 @@
+//! The test issuer: its state, its handles, its switches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+
+use super::answers::{self, Incoming, Site};
+use super::clock::ManualClock;
+use super::json::Json;
+use super::keys::{KeyRing, SigningKey};
+use super::script::{Endpoint, Fault, FaultKind, Gate, Script};
+use super::server::TestServer;
+use super::token::{TestToken, random_text};
+use crate::jose::Algorithm;
+use crate::{Clock, NetworkErrorKind, Request, Response, Transport, TransportError};
+
+/// An issuer for tests that answers as Aero2 does: discovery document, key set, tokens by client_credentials, introspection and
+/// revocation. A clone is the same issuer.
+///
+/// It lives in memory, and [`serve`](Self::serve) puts it on a loopback port as well. It knows one client from the start,
+/// [`CLIENT_ID`](Self::CLIENT_ID) with the scopes `api:read` and `api:write`.
+///
+/// ```
+/// use aero2::{Error, Introspection};
+/// use aero2::testing::{Endpoint, TestIssuer};
+///
+/// let test = TestIssuer::new();
+/// let issuer = test.issuer();
+///
+/// let m2m = issuer.m2m_client(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET).build()?;
+/// let token = m2m.access_token()?;
+/// let claims = issuer.resource_server().build()?.verify_token(token.expose_secret())?;
+/// assert!(claims.has_scope("api:read"));
+/// assert_eq!(test.requests(Endpoint::Discovery), 1);
+///
+/// let introspector = issuer.introspector(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET).build()?;
+/// assert!(matches!(introspector.introspect(token.expose_secret())?, Introspection::Active(_)));
+/// test.revoke(token.expose_secret());
+/// assert!(matches!(introspector.introspect(token.expose_secret())?, Introspection::Inactive));
+///
+/// let wrong = issuer.m2m_client(TestIssuer::CLIENT_ID, "a wrong secret").build()?;
+/// assert!(matches!(wrong.access_token(), Err(Error::OAuth(e)) if e.error_code() == "invalid_client"));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone)]
+pub struct TestIssuer {
+    pub(super) state: Arc<State>,
+    pub(super) site: Arc<Site>,
+}
+
+impl TestIssuer {
+    /// The id of the client that every test issuer knows.
+    pub const CLIENT_ID: &'static str = "test-client";
+    /// The secret of that client.
+    pub const CLIENT_SECRET: &'static str = "test-secret";
+
+    /// An issuer at `https://test.aero2.example`, on the machine's clock.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// An issuer at another URL. It may have a path.
+    pub fn with_url(url: impl Into<String>) -> Self {
+        Self::builder().url(url).build()
+    }
+
+    /// An issuer whose tokens and judgements follow a clock that the test moves.
+    pub fn with_clock(clock: ManualClock) -> Self {
+        Self::builder().clock(clock).build()
+    }
+
+    /// An issuer with more options.
+    pub fn builder() -> TestIssuerBuilder {
+        TestIssuerBuilder(Settings {
+            url: String::from("https://test.aero2.example"),
+            clock: None,
+            algorithm: Algorithm::Rs256,
+            token_lifetime: Duration::from_secs(3600),
+            default_audience: None,
+            keys_max_age: None,
+            auth_methods: vec![String::from("client_secret_post")],
+            oauth_metadata_only: false,
+        })
+    }
+
+    /// The issuer's URL: its `iss`.
+    pub fn url(&self) -> &str {
+        &self.site.url
+    }
+
+    /// The way to this issuer without a network. It knows no other host.
+    pub fn transport(&self) -> TestTransport {
+        TestTransport(self.clone())
+    }
+
+    /// Puts the same issuer (keys, clients, script, counts) on a free port of 127.0.0.1 as well, until the handle is dropped. Seen
+    /// from there, its URL is [`TestServer::url`], and the tokens minted there say so.
+    ///
+    /// # Errors
+    /// When the system gives no port or no thread.
+    pub fn serve(&self) -> io::Result<TestServer> {
+        self.serve_on(0)
+    }
+
+    /// Like [`serve`](Self::serve) on a port of your choice, for a restart at the same place.
+    ///
+    /// # Errors
+    /// When the port is taken, or the system gives no thread.
+    pub fn serve_on(&self, port: u16) -> io::Result<TestServer> {
+        TestServer::start(self.state.clone(), port)
+    }
+
+    /// A token to be signed by this issuer: a good one, unless the test says otherwise.
+    pub fn token(&self) -> TestToken {
+        TestToken::new(self.state.clone(), self.site.url.clone())
+    }
+
+    /// An opaque refresh token of that client, good for seven days. It can be introspected and revoked by the client.
+    ///
+    /// # Panics
+    /// On a system that gives no randomness.
+    pub fn refresh_token(&self, client_id: &str) -> String {
+        let (token, expires) = (random_text(), self.state.now() + REFRESH_LIFETIME);
+        self.state.registry.lock().refresh_tokens.insert(token.clone(), (client_id.to_owned(), expires));
+        token
+    }
+
+    /// Registers a client for client_credentials with these scopes, or replaces it.
+    pub fn register_client<S: Into<String>>(&self, id: &str, secret: &str, scopes: impl IntoIterator<Item = S>) {
+        let scopes = Some(scopes.into_iter().map(Into::into).collect());
+        self.state.registry.lock().clients.insert(id.to_owned(), Client { secret: secret.to_owned(), scopes });
+    }
+
+    /// Registers a client that may introspect and revoke, and not mint (`unauthorized_client`), as most resource servers are.
+    pub fn register_resource_server(&self, id: &str, secret: &str) {
+        self.state.registry.lock().clients.insert(id.to_owned(), Client { secret: secret.to_owned(), scopes: None });
+    }
+
+    /// Sets or replaces a member of the discovery document.
+    pub fn set_metadata(&self, name: &str, value: impl Into<Json>) {
+        self.state.registry.lock().metadata.insert(name.to_owned(), Some(value.into()));
+    }
+
+    /// Leaves a member out of the discovery document. As with Aero2, `introspection_endpoint` is not in it from the start.
+    pub fn remove_metadata(&self, name: &str) {
+        self.state.registry.lock().metadata.insert(name.to_owned(), None);
+    }
+
+    /// The key set as it is published now.
+    pub fn key_set(&self) -> String {
+        self.state.keys.lock().key_set().to_string()
+    }
+
+    /// Adds a member to the key set as it is, sound or not.
+    pub fn publish_jwk(&self, jwk: impl Into<String>) {
+        self.state.keys.lock().publish(Json::raw(jwk));
+    }
+
+    /// New keys for all algorithms in use. The old ones stay in the key set, so tokens that they signed stay good.
+    pub fn rotate_keys(&self) {
+        self.state.keys.lock().rotate(true);
+    }
+
+    /// New keys for all algorithms in use, and the old ones gone: tokens that they signed are bad as soon as a verifier has read
+    /// the key set again.
+    pub fn rotate_keys_dropping_old(&self) {
+        self.state.keys.lock().rotate(false);
+    }
+
+    /// Revokes an access or refresh token. Introspection tells; a verifier of signatures cannot know.
+    pub fn revoke(&self, token: &str) {
+        self.state.registry.lock().revoked.insert(token.to_owned());
+    }
+
+    /// How many requests have arrived at that endpoint, in memory and over loopback.
+    pub fn requests(&self, endpoint: Endpoint) -> usize {
+        self.state.script.requests(endpoint)
+    }
+
+    /// Sets all counts of requests to zero.
+    pub fn reset_counts(&self) {
+        self.state.script.reset_counts();
+    }
+
+    /// Lets the next `times` requests to that endpoint meet `fault`, after the faults that are already waiting there;
+    /// `u32::MAX` is for ever.
+    pub fn fail(&self, endpoint: Endpoint, times: u32, fault: Fault) {
+        self.state.script.fail(endpoint, times, fault);
+    }
+
+    /// Takes back all faults that are still to come.
+    pub fn clear_faults(&self) {
+        self.state.script.clear_faults();
+    }
+
+    /// Holds back all requests to that endpoint from now on, until the gate is released or dropped.
+    pub fn gate(&self, endpoint: Endpoint) -> Gate {
+        self.state.script.gate(endpoint)
+    }
+}
+
+impl Default for TestIssuer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for TestIssuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestIssuer").field("url", &self.site.url).finish_non_exhaustive()
+    }
+}
+
+/// Options of a [`TestIssuer`].
+#[derive(Clone, Debug)]
+pub struct TestIssuerBuilder(Settings);
+
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    url: String,
+    clock: Option<ManualClock>,
+    pub(super) algorithm: Algorithm,
+    pub(super) token_lifetime: Duration,
+    pub(super) default_audience: Option<String>,
+    pub(super) keys_max_age: Option<Duration>,
+    pub(super) auth_methods: Vec<String>,
+    pub(super) oauth_metadata_only: bool,
+}
+
+impl TestIssuerBuilder {
+    /// Sets the issuer's URL. Defaults to `https://test.aero2.example`.
+    #[must_use]
+    pub fn url(self, url: impl Into<String>) -> Self {
+        Self(Settings { url: url.into(), ..self.0 })
+    }
+
+    /// Sets the clock. Defaults to the machine's.
+    #[must_use]
+    pub fn clock(self, clock: ManualClock) -> Self {
+        Self(Settings { clock: Some(clock), ..self.0 })
+    }
+
+    /// Sets what the issuer signs with. Defaults to RS256.
+    #[must_use]
+    pub fn algorithm(self, algorithm: Algorithm) -> Self {
+        Self(Settings { algorithm, ..self.0 })
+    }
+
+    /// Sets how long its tokens live. Defaults to an hour.
+    #[must_use]
+    pub fn token_lifetime(self, lifetime: Duration) -> Self {
+        Self(Settings { token_lifetime: lifetime, ..self.0 })
+    }
+
+    /// Sets the `aud` of minted tokens where the request has no parameter `audience` or `resource`. Defaults to none.
+    #[must_use]
+    pub fn default_audience(self, audience: impl Into<String>) -> Self {
+        Self(Settings { default_audience: Some(audience.into()), ..self.0 })
+    }
+
+    /// Sets the `Cache-Control: max-age` of the key set. Defaults to none.
+    #[must_use]
+    pub fn keys_max_age(self, max_age: Duration) -> Self {
+        Self(Settings { keys_max_age: Some(max_age), ..self.0 })
+    }
+
+    /// Sets the ways of client authentication that are advertised and taken, of `client_secret_post` and `client_secret_basic`.
+    /// Defaults to post only.
+    #[must_use]
+    pub fn client_auth_methods<M: Into<String>>(self, methods: impl IntoIterator<Item = M>) -> Self {
+        Self(Settings { auth_methods: methods.into_iter().map(Into::into).collect(), ..self.0 })
+    }
+
+    /// Publishes the metadata as an OAuth server without OpenID Connect does (RFC 8414 §3): at
+    /// `/.well-known/oauth-authorization-server`, and 404 at the place of OpenID Connect.
+    #[must_use]
+    pub fn oauth_metadata_only(self) -> Self {
+        Self(Settings { oauth_metadata_only: true, ..self.0 })
+    }
+
+    /// The issuer.
+    pub fn build(self) -> TestIssuer {
+        let site = Arc::new(Site::new(&self.0.url));
+        let state =
+            State { settings: self.0, keys: Mutex::default(), registry: Mutex::default(), script: Script::default() };
+        state.signing_key(state.settings.algorithm);
+        let issuer = TestIssuer { state: Arc::new(state), site };
+        issuer.register_client(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET, ["api:read", "api:write"]);
+        issuer
+    }
+}
+
+/// What all clones and servers of one issuer share.
+pub(super) struct State {
+    pub(super) settings: Settings,
+    pub(super) keys: Mutex<KeyRing>,
+    pub(super) registry: Mutex<Registry>,
+    pub(super) script: Script,
+}
+
+/// Whom and what the issuer knows.
+#[derive(Default)]
+pub(super) struct Registry {
+    pub(super) clients: BTreeMap<String, Client>,
+    pub(super) refresh_tokens: BTreeMap<String, (String, SystemTime)>,
+    pub(super) revoked: BTreeSet<String>,
+    pub(super) metadata: BTreeMap<String, Option<Json>>,
+}
+
+#[derive(Clone)]
+pub(super) struct Client {
+    pub(super) secret: String,
+    /// `None` for a client that is not registered for client_credentials.
+    pub(super) scopes: Option<Vec<String>>,
+}
+
+impl State {
+    pub(super) fn now(&self) -> SystemTime {
+        self.settings.clock.as_ref().map_or_else(SystemTime::now, Clock::wall)
+    }
+
+    pub(super) fn signing_key(&self, algorithm: Algorithm) -> Arc<SigningKey> {
+        self.keys.lock().current(algorithm)
+    }
+
+    pub(super) fn clock(&self) -> Option<&ManualClock> {
+        self.settings.clock.as_ref()
+    }
+
+    /// Answers a request, or fails as the script has it.
+    pub(super) fn handle(
+        self: &Arc<Self>,
+        site: &Site,
+        incoming: &Incoming<'_>,
+        gives_up: &dyn Fn() -> bool,
+    ) -> Result<Response, NetworkErrorKind> {
+        let Some(endpoint) = site.endpoint(incoming.path()) else { return Ok(answers::not_found()) };
+        match self.script.arrive(endpoint, gives_up).map(|fault| fault.0) {
+            None => Ok(answers::answer(self, site, &site.url, endpoint, incoming)),
+            Some(FaultKind::Issuer(name)) => Ok(answers::answer(self, site, &name, endpoint, incoming)),
+            Some(FaultKind::Answer { status, headers, body }) => Ok(Response::new(status, headers, body)),
+            Some(FaultKind::Transport(kind)) => Err(kind),
+        }
+    }
+}
+
+/// The way to a [`TestIssuer`] without a network. A clone leads to the same issuer.
+#[derive(Clone, Debug)]
+pub struct TestTransport(TestIssuer);
+
+impl Transport for TestTransport {
+    fn send(&self, request: &Request<'_>) -> Result<Response, TransportError> {
+        let TestIssuer { state, site } = &self.0;
+        let target = site.target(request.url()).ok_or_else(|| TransportError::new(NetworkErrorKind::Dns))?;
+        let header = |name: &str| request.headers().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, v)| v);
+        let incoming = Incoming {
+            method: request.method(),
+            target,
+            content_type: header("content-type"),
+            authorization: header("authorization"),
+            body: request.body().unwrap_or_default(),
+        };
+        let limit = Instant::now().checked_add(request.timeout());
+        let out_of_time = || limit.is_some_and(|limit| Instant::now() >= limit);
+        state.handle(site, &incoming, &out_of_time).map_err(TransportError::new)
+    }
+}
+
+/// Aero2's refresh tokens live seven days.
+const REFRESH_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
