@@ -370,7 +370,7 @@ impl fmt::Debug for NetworkError {
 
 impl StdError for NetworkError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|e| e as &(dyn StdError + 'static))
+        self.0.source.as_deref().map(|e| -> &(dyn StdError + 'static) { e })
     }
 }
 
@@ -504,7 +504,7 @@ impl fmt::Debug for ConfigError {
 
 impl StdError for ConfigError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|e| e as &(dyn StdError + 'static))
+        self.0.source.as_deref().map(|e| -> &(dyn StdError + 'static) { e })
     }
 }
 

@@ -211,7 +211,7 @@ impl fmt::Debug for TransportError {
 
 impl StdError for TransportError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|e| e as &(dyn StdError + 'static))
+        self.source.as_deref().map(|e| -> &(dyn StdError + 'static) { e })
     }
 }
 
