@@ -561,7 +561,7 @@ impl fmt::Display for ConfigProblem {
             Self::IssuerUserInfo => "the issuer URL must not carry user name or password; write it like https://acme.aero2.dev",
             Self::IssuerQuery => "the issuer URL must have no query and no fragment; write it like https://acme.aero2.dev",
             Self::IssuerHost => "the issuer URL has no valid host or port; write it like https://acme.aero2.dev",
-            Self::IssuerCharacter => "the issuer URL holds white space, a control or a non-ASCII character; write it percent-encoded, hosts in punycode",
+            Self::IssuerCharacter => "the issuer URL holds white space or another character that no URL has; write it percent-encoded, hosts in punycode",
             Self::NoTransport => "no transport: give one with Issuer::builder(..).transport(..), or enable the feature ureq",
             Self::ZeroTimeout => "a timeout of zero allows no request; give at least a millisecond",
             Self::EmptyAudienceList => "the list of audiences is empty, which no token can satisfy; name one, or leave the call out",

@@ -2,16 +2,20 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod client_auth;
 mod clock;
 mod error;
 mod events;
+mod headers;
 pub mod jose;
 mod random;
 mod secret;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transport;
+mod url;
 
+pub use client_auth::ClientAuth;
 pub use clock::Clock;
 pub use error::{
     ClockError, ConfigError, Error, NetworkError, NetworkErrorKind, OAuthError, TokenError, TokenErrorKind,

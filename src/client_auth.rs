@@ -1,0 +1,211 @@
+//! How a client proves who it is (RFC 6749 §2.3.1), and the form that it posts.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use crate::secret::{Secret, SecretSource};
+
+/// How the client secret is sent. Without a choice it is [`SecretPost`](Self::SecretPost), which is what Aero2 takes, unless the discovery
+/// document lists `client_secret_basic` and not `client_secret_post`.
+///
+/// ```
+/// use aero2::{ClientAuth, Issuer};
+/// # #[cfg(feature = "ureq")] {
+/// let m2m = Issuer::new("https://acme.aero2.dev")?.m2m_client("svc-orders", "secret").client_auth(ClientAuth::SecretBasic).build()?;
+/// # }
+/// # Ok::<(), aero2::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ClientAuth {
+    /// `client_secret_post`: `client_id` and `client_secret` in the form.
+    SecretPost,
+    /// `client_secret_basic`: an `Authorization` header, both parts form-encoded first (RFC 6749 §2.3.1).
+    SecretBasic,
+}
+
+/// A client of the issuer.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    pub(crate) client_id: String,
+    pub(crate) secret: SecretSource,
+    /// `None` leaves the choice to the discovery document.
+    pub(crate) auth: Option<ClientAuth>,
+}
+
+impl Client {
+    /// Puts the credentials into the form, or gives the value of the `Authorization` header that carries them. `offered` is what the
+    /// issuer says that the endpoint takes, if it says anything.
+    pub(crate) fn authenticate(&self, form: &mut Form, offered: Option<&[String]>, secret: &Secret) -> Option<Secret> {
+        match self.auth.unwrap_or_else(|| best_of(offered)) {
+            ClientAuth::SecretPost => {
+                form.push("client_id", &self.client_id);
+                form.push("client_secret", secret.expose_secret());
+                None
+            }
+            ClientAuth::SecretBasic => Some(basic(&self.client_id, secret.expose_secret())),
+        }
+    }
+}
+
+fn best_of(offered: Option<&[String]>) -> ClientAuth {
+    let lists = |method: &str| offered.is_some_and(|methods| methods.iter().any(|m| m == method));
+    if lists("client_secret_basic") && !lists("client_secret_post") {
+        ClientAuth::SecretBasic
+    } else {
+        ClientAuth::SecretPost
+    }
+}
+
+/// A body of `application/x-www-form-urlencoded`. It never grows in place, since that would leave a copy of a secret in freed memory.
+pub(crate) struct Form(Zeroizing<String>);
+
+impl Form {
+    pub(crate) fn new() -> Self {
+        Self(Zeroizing::new(String::new()))
+    }
+
+    pub(crate) fn push(&mut self, name: &str, value: &str) {
+        self.reserve(longest_encoded(name).saturating_add(longest_encoded(value)).saturating_add(2));
+        if !self.0.is_empty() {
+            self.0.push('&');
+        }
+        encode(name, &mut self.0);
+        self.0.push('=');
+        encode(value, &mut self.0);
+    }
+
+    /// The encoded form.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    fn reserve(&mut self, more: usize) {
+        let needed = self.0.len().saturating_add(more);
+        if needed > self.0.capacity() {
+            let mut grown = Zeroizing::new(String::with_capacity(needed.max(self.0.capacity().saturating_mul(2))));
+            grown.push_str(&self.0);
+            self.0 = grown;
+        }
+    }
+}
+
+/// `Basic` with both parts form-encoded, so that a colon in the id or any character in the secret arrives as it was.
+fn basic(client_id: &str, secret: &str) -> Secret {
+    let longest = longest_encoded(client_id).saturating_add(longest_encoded(secret)).saturating_add(1);
+    let mut pair = Zeroizing::new(String::with_capacity(longest));
+    encode(client_id, &mut pair);
+    pair.push(':');
+    encode(secret, &mut pair);
+    // Base64 makes four characters of three bytes; doubling is beyond that, so the header is never moved.
+    let mut header = String::with_capacity(BASIC.len().saturating_add(pair.len().saturating_mul(2)).saturating_add(4));
+    header.push_str(BASIC);
+    STANDARD.encode_string(pair.as_bytes(), &mut header);
+    Secret::from(header)
+}
+
+/// The URL standard's serializer, which RFC 6749 Appendix B asks for: letters, digits and `*-._` stay, a space becomes `+`.
+fn encode(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => out.push(char::from(byte)),
+            b' ' => out.push('+'),
+            _ => {
+                out.push('%');
+                out.push(hex_digit(byte >> 4));
+                out.push(hex_digit(byte & 0xf));
+            }
+        }
+    }
+}
+
+fn hex_digit(nibble: u8) -> char {
+    char::from_digit(u32::from(nibble), 16).map_or('0', |digit| digit.to_ascii_uppercase())
+}
+
+fn longest_encoded(text: &str) -> usize {
+    text.len().saturating_mul(3)
+}
+
+const BASIC: &str = "Basic ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(id: &str, auth: Option<ClientAuth>) -> Client {
+        Client { client_id: id.to_owned(), secret: "unused".into(), auth }
+    }
+
+    fn form_text(form: &Form) -> &str {
+        std::str::from_utf8(form.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn forms_are_encoded_as_the_url_standard_says() {
+        for (value, encoded) in [
+            ("plain-._*AZ09", "plain-._*AZ09"),
+            ("api:read api:write", "api%3Aread+api%3Awrite"),
+            ("a+b&c=d%~", "a%2Bb%26c%3Dd%25%7E"),
+            ("\u{e9}\u{1f600}\r\n\0", "%C3%A9%F0%9F%98%80%0D%0A%00"),
+            ("", ""),
+        ] {
+            let mut form = Form::new();
+            form.push("k&", value);
+            form.push("z", "1");
+            assert_eq!(form_text(&form), format!("k%26={encoded}&z=1"));
+        }
+    }
+
+    #[test]
+    fn a_form_of_any_length_is_whole() {
+        let mut form = Form::new();
+        for n in 0..200 {
+            form.push("name", &"\u{1}".repeat(n));
+        }
+        let expected: Vec<String> = (0..200).map(|n| format!("name={}", "%01".repeat(n))).collect();
+        assert_eq!(form_text(&form), expected.join("&"));
+    }
+
+    #[test]
+    fn the_secret_goes_into_the_form_unless_the_issuer_takes_basic_only() {
+        let (basic, post) = ("client_secret_basic".to_owned(), "client_secret_post".to_owned());
+        let other = "private_key_jwt".to_owned();
+        let (both, only_basic, only_post) = ([basic.clone(), post.clone()], [other.clone(), basic], [post]);
+        for (configured, offered, in_header) in [
+            (None, None, false),
+            (None, Some(&[][..]), false),
+            (None, Some(&[other][..]), false),
+            (None, Some(&both[..]), false),
+            (None, Some(&only_post[..]), false),
+            (None, Some(&only_basic[..]), true),
+            (Some(ClientAuth::SecretPost), Some(&only_basic[..]), false),
+            (Some(ClientAuth::SecretBasic), Some(&only_post[..]), true),
+            (Some(ClientAuth::SecretBasic), None, true),
+        ] {
+            let mut form = Form::new();
+            let header = client("svc", configured).authenticate(&mut form, offered, &Secret::from("s e"));
+            assert_eq!(header.is_some(), in_header, "{configured:?} {offered:?}");
+            assert_eq!(form_text(&form), if in_header { "" } else { "client_id=svc&client_secret=s+e" });
+        }
+    }
+
+    #[test]
+    fn both_parts_of_basic_are_form_encoded_before_base64() {
+        for (id, secret, pair) in
+            [("svc", "secret", "svc:secret"), ("a:b", "p:w d%+\u{e9}", "a%3Ab:p%3Aw+d%25%2B%C3%A9"), ("", "", ":")]
+        {
+            let header = basic(id, secret);
+            let encoded = header.expose_secret().strip_prefix("Basic ").unwrap();
+            assert_eq!(STANDARD.decode(encoded).unwrap(), pair.as_bytes());
+        }
+        assert_eq!(basic("Aladdin", "open sesame").expose_secret(), "Basic QWxhZGRpbjpvcGVuK3Nlc2FtZQ==");
+    }
+
+    #[test]
+    fn debug_of_a_client_shows_no_secret() {
+        let client = Client { client_id: "svc".into(), secret: "hunter2".into(), auth: None };
+        assert!(!format!("{client:?}").contains("hunter2"));
+    }
+}
