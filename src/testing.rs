@@ -55,13 +55,16 @@ mod form;
 mod issuer;
 mod json;
 mod keys;
+mod memory;
 mod script;
 mod server;
+mod state;
 mod token;
 
 pub use clock::ManualClock;
-pub use issuer::{TestIssuer, TestIssuerBuilder, TestTransport};
+pub use issuer::{TestIssuer, TestIssuerBuilder};
 pub use json::Json;
+pub use memory::TestTransport;
 pub use script::{Endpoint, Fault, Gate};
 pub use server::TestServer;
 pub use token::TestToken;

@@ -7,12 +7,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use miniserde::json::{self, Number, Object, Value};
 
-use super::form::{self, Form};
-use super::issuer::{Client, State};
+use super::form::{self, Form, Refusal};
 use super::json::Json;
-use super::script::Endpoint;
+use super::script::{Endpoint, FaultKind};
+use super::state::{Client, State};
 use super::token::{TestToken, numeric_date};
-use crate::Response;
+use crate::{NetworkErrorKind, Response};
 
 /// Where an issuer is seen from: its URL, taken apart.
 #[derive(Debug)]
@@ -71,14 +71,24 @@ impl Incoming<'_> {
     }
 }
 
-/// The answer of `endpoint`, under the issuer name `name`.
-pub(super) fn answer(
+/// Answers a request, or fails as the script has it.
+pub(super) fn handle(
     state: &Arc<State>,
     site: &Site,
-    name: &str,
-    endpoint: Endpoint,
     incoming: &Incoming<'_>,
-) -> Response {
+    gives_up: &dyn Fn() -> bool,
+) -> Result<Response, NetworkErrorKind> {
+    let Some(endpoint) = site.endpoint(incoming.path()) else { return Ok(not_found()) };
+    match state.script.arrive(endpoint, gives_up).map(|fault| fault.0) {
+        None => Ok(answer(state, site, &site.url, endpoint, incoming)),
+        Some(FaultKind::Issuer(name)) => Ok(answer(state, site, &name, endpoint, incoming)),
+        Some(FaultKind::Answer { status, headers, body }) => Ok(Response::new(status, headers, body)),
+        Some(FaultKind::Transport(kind)) => Err(kind),
+    }
+}
+
+/// The answer of `endpoint`, under the issuer name `name`.
+fn answer(state: &Arc<State>, site: &Site, name: &str, endpoint: Endpoint, incoming: &Incoming<'_>) -> Response {
     let is_document = matches!(endpoint, Endpoint::Discovery | Endpoint::Keys);
     if incoming.method != (if is_document { "GET" } else { "POST" }) {
         return json_answer(405, &Json::object([("error", "Method not allowed")]));
@@ -98,7 +108,7 @@ pub(super) fn answer(
     answer_with(status, &body, [("cache-control", "no-store")].into_iter().chain(basic))
 }
 
-pub(super) fn not_found() -> Response {
+fn not_found() -> Response {
     json_answer(404, &Json::object([("error", "Not found")]))
 }
 
@@ -291,23 +301,6 @@ fn authenticated(state: &State, incoming: &Incoming<'_>) -> Result<(Form, String
             Ok((form, id, client))
         }
         _ => Err(INVALID_CLIENT),
-    }
-}
-
-/// An OAuth error (RFC 6749 §5.2).
-pub(super) struct Refusal {
-    status: u16,
-    code: &'static str,
-    description: &'static str,
-}
-
-impl Refusal {
-    pub(super) const fn new(status: u16, code: &'static str, description: &'static str) -> Self {
-        Self { status, code, description }
-    }
-
-    fn body(&self) -> Json {
-        Json::object([("error", self.code), ("error_description", self.description)])
     }
 }
 

@@ -1,9 +1,9 @@
-//! What clients send: forms, and Basic credentials.
+//! What clients send, forms and Basic credentials, and how it is refused.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::answers::Refusal;
+use super::json::Json;
 
 /// An `application/x-www-form-urlencoded` body.
 pub(super) struct Form(Vec<(String, String)>);
@@ -56,6 +56,23 @@ fn decoded(text: &str) -> Option<String> {
 
 fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| digit.try_into().ok())
+}
+
+/// An OAuth error (RFC 6749 §5.2).
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    code: &'static str,
+    description: &'static str,
+}
+
+impl Refusal {
+    pub(super) const fn new(status: u16, code: &'static str, description: &'static str) -> Self {
+        Self { status, code, description }
+    }
+
+    pub(super) fn body(&self) -> Json {
+        Json::object([("error", self.code), ("error_description", self.description)])
+    }
 }
 
 #[cfg(test)]

@@ -1,22 +1,21 @@
-//! The test issuer: its state, its handles, its switches.
+//! The test issuer: its handle, its switches.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::answers::{self, Incoming, Site};
+use super::answers::Site;
 use super::clock::ManualClock;
 use super::json::Json;
-use super::keys::{KeyRing, SigningKey};
-use super::script::{Endpoint, Fault, FaultKind, Gate, Script};
+use super::memory::TestTransport;
+use super::script::{Endpoint, Fault, Gate, Script};
 use super::server::TestServer;
+use super::state::{Client, Settings, State};
 use super::token::{TestToken, random_text};
 use crate::jose::Algorithm;
-use crate::{Clock, NetworkErrorKind, Request, Response, Transport, TransportError};
 
 /// An issuer for tests that answers as Aero2 does: discovery document, key set, tokens by client_credentials, introspection and
 /// revocation. A clone is the same issuer.
@@ -48,8 +47,8 @@ use crate::{Clock, NetworkErrorKind, Request, Response, Transport, TransportErro
 /// ```
 #[derive(Clone)]
 pub struct TestIssuer {
-    pub(super) state: Arc<State>,
-    pub(super) site: Arc<Site>,
+    state: Arc<State>,
+    site: Arc<Site>,
 }
 
 impl TestIssuer {
@@ -94,7 +93,7 @@ impl TestIssuer {
 
     /// The way to this issuer without a network. It knows no other host.
     pub fn transport(&self) -> TestTransport {
-        TestTransport(self.clone())
+        TestTransport::new(self.state.clone(), self.site.clone())
     }
 
     /// Puts the same issuer (keys, clients, script, counts) on a free port of 127.0.0.1 as well, until the handle is dropped. Seen
@@ -219,18 +218,6 @@ impl fmt::Debug for TestIssuer {
 #[derive(Clone, Debug)]
 pub struct TestIssuerBuilder(Settings);
 
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    url: String,
-    clock: Option<ManualClock>,
-    pub(super) algorithm: Algorithm,
-    pub(super) token_lifetime: Duration,
-    pub(super) default_audience: Option<String>,
-    pub(super) keys_max_age: Option<Duration>,
-    pub(super) auth_methods: Vec<String>,
-    pub(super) oauth_metadata_only: bool,
-}
-
 impl TestIssuerBuilder {
     /// Sets the issuer's URL. Defaults to `https://test.aero2.example`.
     #[must_use]
@@ -291,82 +278,6 @@ impl TestIssuerBuilder {
         let issuer = TestIssuer { state: Arc::new(state), site };
         issuer.register_client(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET, ["api:read", "api:write"]);
         issuer
-    }
-}
-
-/// What all clones and servers of one issuer share.
-pub(super) struct State {
-    pub(super) settings: Settings,
-    pub(super) keys: Mutex<KeyRing>,
-    pub(super) registry: Mutex<Registry>,
-    pub(super) script: Script,
-}
-
-/// Whom and what the issuer knows.
-#[derive(Default)]
-pub(super) struct Registry {
-    pub(super) clients: BTreeMap<String, Client>,
-    pub(super) refresh_tokens: BTreeMap<String, (String, SystemTime)>,
-    pub(super) revoked: BTreeSet<String>,
-    pub(super) metadata: BTreeMap<String, Option<Json>>,
-}
-
-#[derive(Clone)]
-pub(super) struct Client {
-    pub(super) secret: String,
-    /// `None` for a client that is not registered for client_credentials.
-    pub(super) scopes: Option<Vec<String>>,
-}
-
-impl State {
-    pub(super) fn now(&self) -> SystemTime {
-        self.settings.clock.as_ref().map_or_else(SystemTime::now, Clock::wall)
-    }
-
-    pub(super) fn signing_key(&self, algorithm: Algorithm) -> Arc<SigningKey> {
-        self.keys.lock().current(algorithm)
-    }
-
-    pub(super) fn clock(&self) -> Option<&ManualClock> {
-        self.settings.clock.as_ref()
-    }
-
-    /// Answers a request, or fails as the script has it.
-    pub(super) fn handle(
-        self: &Arc<Self>,
-        site: &Site,
-        incoming: &Incoming<'_>,
-        gives_up: &dyn Fn() -> bool,
-    ) -> Result<Response, NetworkErrorKind> {
-        let Some(endpoint) = site.endpoint(incoming.path()) else { return Ok(answers::not_found()) };
-        match self.script.arrive(endpoint, gives_up).map(|fault| fault.0) {
-            None => Ok(answers::answer(self, site, &site.url, endpoint, incoming)),
-            Some(FaultKind::Issuer(name)) => Ok(answers::answer(self, site, &name, endpoint, incoming)),
-            Some(FaultKind::Answer { status, headers, body }) => Ok(Response::new(status, headers, body)),
-            Some(FaultKind::Transport(kind)) => Err(kind),
-        }
-    }
-}
-
-/// The way to a [`TestIssuer`] without a network. A clone leads to the same issuer.
-#[derive(Clone, Debug)]
-pub struct TestTransport(TestIssuer);
-
-impl Transport for TestTransport {
-    fn send(&self, request: &Request<'_>) -> Result<Response, TransportError> {
-        let TestIssuer { state, site } = &self.0;
-        let target = site.target(request.url()).ok_or_else(|| TransportError::new(NetworkErrorKind::Dns))?;
-        let header = |name: &str| request.headers().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, v)| v);
-        let incoming = Incoming {
-            method: request.method(),
-            target,
-            content_type: header("content-type"),
-            authorization: header("authorization"),
-            body: request.body().unwrap_or_default(),
-        };
-        let limit = Instant::now().checked_add(request.timeout());
-        let out_of_time = || limit.is_some_and(|limit| Instant::now() >= limit);
-        state.handle(site, &incoming, &out_of_time).map_err(TransportError::new)
     }
 }
 

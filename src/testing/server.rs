@@ -10,12 +10,12 @@ use std::thread::{Builder, JoinHandle};
 
 use parking_lot::Mutex;
 
-use super::answers::{Incoming, Site};
-use super::issuer::{State, TestIssuer};
+use super::answers::{self, Incoming, Site};
+use super::state::State;
 use super::token::TestToken;
 use crate::Response;
 
-/// A [`TestIssuer`] on a loopback port, for programs in any language. Dropping it closes all connections and joins all threads.
+/// A [`TestIssuer`](super::TestIssuer) on a loopback port, for programs in any language. Dropping it closes all connections and joins all threads.
 ///
 /// ```
 /// use aero2::testing::TestIssuer;
@@ -30,7 +30,6 @@ use crate::Response;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct TestServer {
-    issuer: TestIssuer,
     address: SocketAddr,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
@@ -48,17 +47,16 @@ impl TestServer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let address = listener.local_addr()?;
         let site = Arc::new(Site::new(&format!("http://{address}")));
-        let issuer = TestIssuer { state: state.clone(), site: site.clone() };
         let (stopping, connections) = (AtomicBool::new(false), Mutex::default());
         let shared = Arc::new(Shared { state, site, stopping, connections });
         let accept = shared.clone();
         let accepting = Builder::new().name(String::from("test-issuer")).spawn(move || accept.accept(&listener))?;
-        Ok(Self { issuer, address, shared, accepting: Some(accepting) })
+        Ok(Self { address, shared, accepting: Some(accepting) })
     }
 
     /// `http://127.0.0.1:` and the port.
     pub fn url(&self) -> &str {
-        self.issuer.url()
+        &self.shared.site.url
     }
 
     /// The port.
@@ -68,7 +66,7 @@ impl TestServer {
 
     /// A token to be signed by the issuer under this URL: a good one, unless the test says otherwise.
     pub fn token(&self) -> TestToken {
-        self.issuer.token()
+        TestToken::new(self.shared.state.clone(), self.shared.site.url.clone())
     }
 }
 
@@ -129,7 +127,7 @@ impl Shared {
                 authorization: request.header("authorization"),
                 body: &request.body,
             };
-            let answer = self.state.handle(&self.site, &incoming, &|| self.stopping());
+            let answer = answers::handle(&self.state, &self.site, &incoming, &|| self.stopping());
             let mut out = stream;
             let Ok(response) = answer else { return out.write_all(BROKEN_ANSWER) };
             out.write_all(&written(&response, request.closes))?;

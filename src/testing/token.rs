@@ -8,9 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::issuer::State;
 use super::json::Json;
 use super::keys::SigningKey;
+use super::state::State;
 use crate::jose::Algorithm;
 
 /// Builds a token of a [`TestIssuer`](super::TestIssuer); [`sign`](Self::sign) gives its text.

@@ -34,6 +34,13 @@ const LEVELS: &[&[&str]] = &[
     &["resource_server", "m2m", "introspection", "revocation"],
     &["resource_server/builder", "resource_server/by_issuer", "resource_server/explain", "m2m/builder"],
     // 8: an issuer for tests, built on the public API only, like a user's
+    &["testing/json", "testing/clock", "testing/script"],
+    &["testing/keys", "testing/form"],
+    &["testing/state"],
+    &["testing/token"],
+    &["testing/answers"],
+    &["testing/memory", "testing/server"],
+    &["testing/issuer"],
     &["testing"],
     // 9: the table of contents
     &["lib"],

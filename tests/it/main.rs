@@ -2,3 +2,4 @@
 #![cfg(test)] // so that helpers count as tests for the lints too
 
 mod layers;
+mod testing;

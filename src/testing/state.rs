@@ -1,0 +1,65 @@
+//! What a test issuer knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+
+use super::clock::ManualClock;
+use super::json::Json;
+use super::keys::{KeyRing, SigningKey};
+use super::script::Script;
+use crate::Clock;
+use crate::jose::Algorithm;
+
+/// What all clones and servers of one issuer share.
+pub(super) struct State {
+    pub(super) settings: Settings,
+    pub(super) keys: Mutex<KeyRing>,
+    pub(super) registry: Mutex<Registry>,
+    pub(super) script: Script,
+}
+
+/// Whom and what the issuer knows.
+#[derive(Default)]
+pub(super) struct Registry {
+    pub(super) clients: BTreeMap<String, Client>,
+    pub(super) refresh_tokens: BTreeMap<String, (String, SystemTime)>,
+    pub(super) revoked: BTreeSet<String>,
+    pub(super) metadata: BTreeMap<String, Option<Json>>,
+}
+
+#[derive(Clone)]
+pub(super) struct Client {
+    pub(super) secret: String,
+    /// `None` for a client that is not registered for client_credentials.
+    pub(super) scopes: Option<Vec<String>>,
+}
+
+impl State {
+    pub(super) fn now(&self) -> SystemTime {
+        self.settings.clock.as_ref().map_or_else(SystemTime::now, Clock::wall)
+    }
+
+    pub(super) fn signing_key(&self, algorithm: Algorithm) -> Arc<SigningKey> {
+        self.keys.lock().current(algorithm)
+    }
+
+    pub(super) fn clock(&self) -> Option<&ManualClock> {
+        self.settings.clock.as_ref()
+    }
+}
+
+/// What does not change while the issuer lives.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) url: String,
+    pub(super) clock: Option<ManualClock>,
+    pub(super) algorithm: Algorithm,
+    pub(super) token_lifetime: Duration,
+    pub(super) default_audience: Option<String>,
+    pub(super) keys_max_age: Option<Duration>,
+    pub(super) auth_methods: Vec<String>,
+    pub(super) oauth_metadata_only: bool,
+}
