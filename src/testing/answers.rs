@@ -1,7 +1,7 @@
 //! What the endpoints answer: Aero2's rules, and RFC 6749, 7009, 7662 behind them.
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -80,8 +80,8 @@ pub(super) fn handle(
 ) -> Result<Response, NetworkErrorKind> {
     let Some(endpoint) = site.endpoint(incoming.path()) else { return Ok(not_found()) };
     match state.script.arrive(endpoint, gives_up).map(|fault| fault.0) {
-        None => Ok(answer(state, site, &site.url, endpoint, incoming)),
-        Some(FaultKind::Issuer(name)) => Ok(answer(state, site, &name, endpoint, incoming)),
+        None => Ok(dated(answer(state, site, &site.url, endpoint, incoming), state.now())),
+        Some(FaultKind::Issuer(name)) => Ok(dated(answer(state, site, &name, endpoint, incoming), state.now())),
         Some(FaultKind::Answer { status, headers, body }) => Ok(Response::new(status, headers, body)),
         Some(FaultKind::Transport(kind)) => Err(kind),
     }
@@ -314,6 +314,32 @@ fn answer_with<'h>(status: u16, body: &Json, more: impl IntoIterator<Item = (&'h
     Response::new(status, headers, body.to_string().into_bytes())
 }
 
+/// Every server with a clock sends `Date` (RFC 9110 §6.6.1).
+fn dated(response: Response, now: SystemTime) -> Response {
+    let date = ("date".to_owned(), http_date(now));
+    let headers: Vec<_> = response.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Response::new(response.status(), headers.into_iter().chain([date]), response.body().to_vec())
+}
+
+/// IMF-fixdate (RFC 9110 §5.6.7). The calendar starts at 0000-03-01, so that a leap day ends its year.
+fn http_date(at: SystemTime) -> String {
+    let since = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (days, second) = (since / 86_400, since % 86_400);
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let year = era * 400 + year + u64::from(month >= 10);
+    let name =
+        |names: &'static str, index: u64| names.split(' ').nth(index.try_into().unwrap_or(0)).unwrap_or_default();
+    let weekday = name("Thu Fri Sat Sun Mon Tue Wed", days % 7);
+    let month = name("Mar Apr May Jun Jul Aug Sep Oct Nov Dec Jan Feb", month);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
 const INVALID_CLIENT: Refusal = Refusal::new(401, "invalid_client", "client authentication failed");
 
 /// RFC 8414 §3.1: the issuer's path comes after it.
@@ -321,7 +347,22 @@ const OAUTH_METADATA: &str = "/.well-known/oauth-authorization-server";
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn dates_are_written_as_http_has_them() {
+        for (seconds, text) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (1_796_083_199, "Mon, 30 Nov 2026 23:59:59 GMT"),
+            (253_402_300_799, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ] {
+            assert_eq!(http_date(UNIX_EPOCH + Duration::from_secs(seconds)), text);
+        }
+    }
 
     #[test]
     fn an_issuer_with_a_path_has_its_endpoints_below_it() {
