@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod bearer;
 mod client_auth;
 mod clock;
 mod error;
@@ -9,6 +10,7 @@ mod events;
 mod headers;
 pub mod jose;
 mod random;
+mod resource_server;
 mod secret;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -21,5 +23,6 @@ pub use error::{
     ClockError, ConfigError, Error, NetworkError, NetworkErrorKind, OAuthError, TokenError, TokenErrorKind,
 };
 pub use events::{Event, Stats};
+pub use jose::claims::Claims;
 pub use secret::{Secret, SecretSource};
 pub use transport::{Request, Response, Transport, TransportError};

@@ -1,0 +1,299 @@
+//! A JSON object of claims (RFC 7519 §4) with every registered claim typed: what an access token's payload and an introspection
+//! answer have in common. Who vouches for it is not known here.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::error::TokenErrorKind;
+use crate::jose::json::{Element, Number, Object, Span, Value};
+
+/// Claims as read. A registered claim of the wrong JSON type never gets here, so that none is ever mistaken for absent.
+pub(crate) struct ClaimSet {
+    raw: String,
+    object: Object,
+    issuer: Option<Span>,
+    subject: Option<Span>,
+    jwt_id: Option<Span>,
+    client_id: Option<Span>,
+    token_use: Option<Span>,
+    expires_at: Option<NumericDate>,
+    not_before: Option<NumericDate>,
+    issued_at: Option<NumericDate>,
+    audience: Option<Place>,
+    scope: Option<Place>,
+    confirmation: Option<Confirmation>,
+    /// Made when first asked for: the checks do without.
+    audience_list: OnceLock<Vec<String>>,
+    scope_text: OnceLock<String>,
+}
+
+/// Where a value lies that is a text or an array of texts.
+type Place = usize;
+
+/// The claim `cnf` (RFC 7800 §3.1): the token is bound to a key of its sender.
+#[derive(Clone, Copy, Debug, Default)]
+struct Confirmation {
+    key_thumbprint: Option<Span>,
+    certificate_thumbprint: Option<Span>,
+}
+
+/// Seconds since 1970 that every platform can hold (RFC 7519 §2), as a span so that adding a tolerance to it cannot overflow unseen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NumericDate(Duration);
+
+impl NumericDate {
+    /// `None` outside of 1970 … 9999, whose ends are included; a fraction is allowed.
+    fn new(number: Number) -> Option<Self> {
+        let since_epoch = match number {
+            Number::Float(seconds) if (0.0..=MAX_DATE_AS_FLOAT).contains(&seconds) => {
+                Duration::try_from_secs_f64(seconds).ok()?
+            }
+            Number::Float(_) => return None,
+            whole => Duration::from_secs(whole.as_u64().filter(|seconds| *seconds <= MAX_DATE)?),
+        };
+        UNIX_EPOCH.checked_add(since_epoch)?;
+        Some(Self(since_epoch))
+    }
+
+    pub(crate) fn since_epoch(self) -> Duration {
+        self.0
+    }
+
+    pub(crate) fn time(self) -> SystemTime {
+        // The sum was tried when the date was made, so the other branch is never taken.
+        UNIX_EPOCH.checked_add(self.0).unwrap_or(UNIX_EPOCH)
+    }
+}
+
+impl ClaimSet {
+    /// Reads the claims in `raw`.
+    ///
+    /// `Malformed` for what is no JSON object with unique names, whatever its claims; then `InvalidClaim` for a registered claim of the
+    /// wrong type.
+    pub(crate) fn parse(raw: String) -> Result<Self, TokenErrorKind> {
+        let object = Object::parse(&raw).map_err(|_| TokenErrorKind::Malformed)?;
+        let mut typed = Typed::default();
+        for (name, element) in object.members().iter() {
+            typed.claim(name, element).ok_or(TokenErrorKind::InvalidClaim)?;
+        }
+        Ok(typed.over(raw, object))
+    }
+
+    /// As [`parse`](Self::parse), of bytes.
+    pub(crate) fn from_bytes(raw: Vec<u8>) -> Result<Self, TokenErrorKind> {
+        Self::parse(String::from_utf8(raw).map_err(|_| TokenErrorKind::Malformed)?)
+    }
+
+    /// The text that the claims were read from.
+    pub(crate) fn raw_json(&self) -> &str {
+        &self.raw
+    }
+
+    /// All members, the unregistered ones as well.
+    pub(crate) fn object(&self) -> &Object {
+        &self.object
+    }
+
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.text(self.issuer)
+    }
+
+    pub(crate) fn subject(&self) -> Option<&str> {
+        self.text(self.subject)
+    }
+
+    pub(crate) fn jwt_id(&self) -> Option<&str> {
+        self.text(self.jwt_id)
+    }
+
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        self.text(self.client_id)
+    }
+
+    pub(crate) fn token_use(&self) -> Option<&str> {
+        self.text(self.token_use)
+    }
+
+    pub(crate) fn expires_at(&self) -> Option<NumericDate> {
+        self.expires_at
+    }
+
+    pub(crate) fn not_before(&self) -> Option<NumericDate> {
+        self.not_before
+    }
+
+    pub(crate) fn issued_at(&self) -> Option<NumericDate> {
+        self.issued_at
+    }
+
+    /// Every audience; `None` if there is no `aud`.
+    pub(crate) fn audiences(&self) -> Option<impl Iterator<Item = &str>> {
+        self.audience.map(|at| self.texts(at))
+    }
+
+    /// As [`audiences`](Self::audiences), collected once.
+    pub(crate) fn audience(&self) -> Option<&[String]> {
+        let audiences = self.audiences()?;
+        Some(self.audience_list.get_or_init(|| audiences.map(str::to_owned).collect()))
+    }
+
+    /// `scope`, else `scp`; the members of an array joined by a space.
+    pub(crate) fn scope(&self) -> Option<&str> {
+        let at = self.scope?;
+        match self.object.element(at)?.as_str() {
+            Some(text) => Some(text),
+            None => Some(self.scope_text.get_or_init(|| self.texts(at).collect::<Vec<_>>().join(" "))),
+        }
+    }
+
+    /// Each granted scope: what stands between spaces of a text (U+0020 and no other white space, RFC 6749 §3.3), and each member of
+    /// an array as it is.
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> {
+        let element = self.scope.and_then(|at| self.object.element(at));
+        let separated = element.and_then(|element| element.as_str()).map(|text| text.split(' '));
+        let listed = element.and_then(|element| element.elements());
+        let listed = listed.into_iter().flatten().filter_map(|element| element.as_str());
+        separated.into_iter().flatten().chain(listed).filter(|scope| !scope.is_empty())
+    }
+
+    pub(crate) fn has_scope(&self, scope: &str) -> bool {
+        self.scopes().any(|granted| granted == scope)
+    }
+
+    /// Whether there is a `cnf`, of whatever form: such a token is not for whoever merely holds it.
+    pub(crate) fn is_sender_constrained(&self) -> bool {
+        self.confirmation.is_some()
+    }
+
+    /// `cnf.jkt`: the thumbprint of the sender's DPoP key (RFC 9449 §6.1).
+    pub(crate) fn key_thumbprint(&self) -> Option<&str> {
+        self.text(self.confirmation?.key_thumbprint)
+    }
+
+    /// `cnf.x5t#S256`: the thumbprint of the sender's certificate (RFC 8705 §3.1).
+    pub(crate) fn certificate_thumbprint(&self) -> Option<&str> {
+        self.text(self.confirmation?.certificate_thumbprint)
+    }
+
+    fn text(&self, span: Option<Span>) -> Option<&str> {
+        span.map(|span| self.object.text(span))
+    }
+
+    /// The texts of the value at `at`, which is one text or an array of them.
+    fn texts(&self, at: usize) -> impl Iterator<Item = &str> {
+        let element = self.object.element(at);
+        let one = element.and_then(|element| element.as_str());
+        let many = element.and_then(|element| element.elements()).into_iter().flatten();
+        one.into_iter().chain(many.filter_map(|element| element.as_str()))
+    }
+}
+
+impl fmt::Debug for ClaimSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClaimSet(..)")
+    }
+}
+
+/// Serializes as the object that was read.
+#[cfg(feature = "serde")]
+impl serde::Serialize for ClaimSet {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: serde_json::Value = serde_json::from_str(&self.raw)
+            .map_err(|_| serde::ser::Error::custom("the claims hold a number that does not fit"))?;
+        value.serialize(serializer)
+    }
+}
+
+/// The registered claims while they are being read.
+#[derive(Default)]
+struct Typed {
+    issuer: Option<Span>,
+    subject: Option<Span>,
+    jwt_id: Option<Span>,
+    client_id: Option<Span>,
+    token_use: Option<Span>,
+    expires_at: Option<NumericDate>,
+    not_before: Option<NumericDate>,
+    issued_at: Option<NumericDate>,
+    audience: Option<Place>,
+    scope: Option<Place>,
+    scp: Option<Place>,
+    confirmation: Option<Confirmation>,
+}
+
+impl Typed {
+    /// Takes one claim in; `None` if it is of the wrong type.
+    fn claim(&mut self, name: &str, element: Element<'_>) -> Option<()> {
+        match name {
+            "iss" => self.issuer = Some(text(element)?),
+            "sub" => self.subject = Some(text(element)?),
+            "jti" => self.jwt_id = Some(text(element)?),
+            "client_id" => self.client_id = Some(text(element)?),
+            "token_use" => self.token_use = Some(text(element)?),
+            "exp" => self.expires_at = Some(date(element)?),
+            "nbf" => self.not_before = Some(date(element)?),
+            "iat" => self.issued_at = Some(date(element)?),
+            "aud" => self.audience = Some(texts(element).filter(|_| !is_empty_array(element))?),
+            "scope" => self.scope = Some(texts(element)?),
+            "scp" => self.scp = Some(texts(element)?),
+            "cnf" => self.confirmation = Some(confirmation(element)),
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn over(self, raw: String, object: Object) -> ClaimSet {
+        ClaimSet {
+            raw,
+            object,
+            issuer: self.issuer,
+            subject: self.subject,
+            jwt_id: self.jwt_id,
+            client_id: self.client_id,
+            token_use: self.token_use,
+            expires_at: self.expires_at,
+            not_before: self.not_before,
+            issued_at: self.issued_at,
+            audience: self.audience,
+            scope: self.scope.or(self.scp),
+            confirmation: self.confirmation,
+            audience_list: OnceLock::new(),
+            scope_text: OnceLock::new(),
+        }
+    }
+}
+
+fn text(element: Element<'_>) -> Option<Span> {
+    match element.value() {
+        Value::Text(span) => Some(span),
+        _ => None,
+    }
+}
+
+fn date(element: Element<'_>) -> Option<NumericDate> {
+    match element.value() {
+        Value::Number(number) => NumericDate::new(number),
+        _ => None,
+    }
+}
+
+/// A text, or an array of nothing but texts.
+fn texts(element: Element<'_>) -> Option<Place> {
+    let listed = element.elements().is_some_and(|mut elements| elements.all(|element| element.as_str().is_some()));
+    (listed || element.as_str().is_some()).then_some(element.at())
+}
+
+fn is_empty_array(element: Element<'_>) -> bool {
+    element.elements().is_some_and(|mut elements| elements.next().is_none())
+}
+
+/// No form of `cnf` is an error here: one that is not understood still says that the token is bound to something.
+fn confirmation(element: Element<'_>) -> Confirmation {
+    let member = |name| element.members().and_then(|members| members.get(name)).and_then(text);
+    Confirmation { key_thumbprint: member("jkt"), certificate_thumbprint: member("x5t#S256") }
+}
+
+/// 9999-12-31T23:59:59Z, the last second that RFC 3339 can write. Platforms differ beyond it, not before.
+const MAX_DATE: u64 = 253_402_300_799;
+const MAX_DATE_AS_FLOAT: f64 = 253_402_300_799.0;

@@ -1,0 +1,162 @@
+//! The claims of a verified access token.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::error::TokenErrorKind;
+use crate::jose::claim_set::ClaimSet;
+use crate::jose::json::{Number, Value};
+use crate::jose::jws::VerifiedPayload;
+
+/// The claims of an access token whose signature was verified and whose every check passed (RFC 7519 §4, RFC 9068 §2.2).
+///
+/// There is no other way to come by one than a [`ResourceServer`](crate::ResourceServer). A clone is cheap and shares the claims;
+/// `Debug` shows none of them.
+///
+/// ```
+/// let test = aero2::testing::TestIssuer::new();
+/// let rs = test.issuer().resource_server().audience("orders").build()?;
+/// let token = test.token().subject("u1").audience("orders").scope("api:read api:write").claim("tenant", "acme").sign();
+///
+/// let claims = rs.verify_token(&token)?;
+/// assert_eq!(claims.issuer(), test.url());
+/// assert_eq!(claims.subject(), Some("u1"));
+/// assert_eq!(claims.audience(), ["orders"]);
+/// assert!(claims.has_scope("api:read") && !claims.has_scope("api"));
+/// assert_eq!(claims.get_str("tenant"), Some("acme"));
+/// # Ok::<(), aero2::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Claims(Arc<ClaimSet>);
+
+impl Claims {
+    /// The claims in a payload, which only a checked signature gives.
+    pub(crate) fn parse(payload: VerifiedPayload) -> Result<Self, TokenErrorKind> {
+        Ok(Self(Arc::new(ClaimSet::from_bytes(payload.into_bytes())?)))
+    }
+
+    pub(crate) fn set(&self) -> &ClaimSet {
+        &self.0
+    }
+
+    /// `iss`: the issuer, byte for byte the configured one.
+    pub fn issuer(&self) -> &str {
+        // A token without `iss` is refused before its claims get out.
+        self.0.issuer().unwrap_or_default()
+    }
+
+    /// `sub`: the user, or the client itself for a client_credentials token.
+    pub fn subject(&self) -> Option<&str> {
+        self.0.subject()
+    }
+
+    /// `aud`: whom the token is for; empty if the token does not say.
+    pub fn audience(&self) -> &[String] {
+        self.0.audience().unwrap_or_default()
+    }
+
+    /// `exp`: when the token ends.
+    pub fn expires_at(&self) -> SystemTime {
+        // A token without `exp` is refused before its claims get out.
+        self.0.expires_at().map_or(UNIX_EPOCH, |date| date.time())
+    }
+
+    /// `iat`: when the token was made.
+    pub fn issued_at(&self) -> Option<SystemTime> {
+        self.0.issued_at().map(|date| date.time())
+    }
+
+    /// `nbf`: when the token begins.
+    pub fn not_before(&self) -> Option<SystemTime> {
+        self.0.not_before().map(|date| date.time())
+    }
+
+    /// `jti`: the token's own name.
+    pub fn jwt_id(&self) -> Option<&str> {
+        self.0.jwt_id()
+    }
+
+    /// `client_id`: the client that the token was given to (RFC 8693 §4.3).
+    pub fn client_id(&self) -> Option<&str> {
+        self.0.client_id()
+    }
+
+    /// `token_use`: `access` where the issuer writes it, as Aero2 does.
+    pub fn token_use(&self) -> Option<&str> {
+        self.0.token_use()
+    }
+
+    /// `scope`, else `scp`: the granted scopes, separated by spaces (RFC 6749 §3.3). Members of an array are joined by a space.
+    pub fn scope(&self) -> Option<&str> {
+        self.0.scope()
+    }
+
+    /// Each granted scope.
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.0.scopes()
+    }
+
+    /// Whether `scope` was granted.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.0.has_scope(scope)
+    }
+
+    /// The text of a top-level claim; `None` if there is none of that name, or if it is no string.
+    pub fn get_str(&self, name: &str) -> Option<&str> {
+        self.0.object().string(name).ok().flatten()
+    }
+
+    /// The truth value of a top-level claim; `None` if there is none of that name, or if it is no boolean.
+    pub fn get_bool(&self, name: &str) -> Option<bool> {
+        self.0.object().boolean(name).ok().flatten()
+    }
+
+    /// The integer in a top-level claim; `None` if there is none of that name, if it is written with a fraction or an exponent, or if an
+    /// `i64` cannot hold it.
+    pub fn get_i64(&self, name: &str) -> Option<i64> {
+        self.number(name)?.as_i64()
+    }
+
+    /// The number in a top-level claim; `None` if there is none of that name, if it is no number, or if an `f64` cannot hold it.
+    pub fn get_f64(&self, name: &str) -> Option<f64> {
+        self.number(name).map(Number::as_f64)
+    }
+
+    /// The payload as it was signed.
+    pub fn raw_json(&self) -> &str {
+        self.0.raw_json()
+    }
+
+    /// All claims as a type of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Token`](crate::Error::Token) with [`TokenErrorKind::InvalidClaim`] if they do not fit it.
+    #[cfg(feature = "serde")]
+    pub fn deserialize<T: serde::de::DeserializeOwned>(&self) -> Result<T, crate::error::Error> {
+        // serde_json's own error quotes values, so it goes no further.
+        serde_json::from_str(self.raw_json()).map_err(|_| crate::error::Error::token(TokenErrorKind::InvalidClaim))
+    }
+
+    fn number(&self, name: &str) -> Option<Number> {
+        match self.0.object().members().get(name)?.value() {
+            Value::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Claims(..)")
+    }
+}
+
+/// Serializes as the object that was signed.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Claims {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}

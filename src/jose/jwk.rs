@@ -1,0 +1,263 @@
+//! JSON Web Keys and sets of them (RFC 7517), read for one purpose: verifying signatures.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{ConfigProblem, Error, JwkProblem};
+use crate::jose::algorithm::Algorithm;
+use crate::jose::base64url;
+use crate::jose::json::{Members, Object, WrongType};
+use crate::jose::key::{Material, VerificationKey};
+
+/// One public key as JSON (RFC 7517 §4).
+///
+/// The certificate members (`x5c`, `x5u`, `x5t`, `x5t#S256`) are never read.
+///
+/// ```
+/// use aero2::jose::Jwk;
+/// // RFC 8037, appendix A.2
+/// let jwk = Jwk::parse(r#"{"kty":"OKP","crv":"Ed25519","kid":"1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#)?;
+/// assert_eq!(jwk.kid(), Some("1"));
+/// let key = jwk.verification_key()?;
+///
+/// let for_encryption = r#"{"kty":"OKP","crv":"Ed25519","use":"enc","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+/// assert!(Jwk::parse(for_encryption)?.verification_key().is_err());
+/// # Ok::<(), aero2::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Jwk {
+    kid: Option<Arc<str>>,
+    key: Result<VerificationKey, JwkProblem>,
+}
+
+impl Jwk {
+    /// Reads one key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if the text is no JSON object with unique member names.
+    pub fn parse(json: &str) -> Result<Self, Error> {
+        let object = Object::parse(json).map_err(|_| problem(JwkProblem::NotAnObject))?;
+        Ok(Self::read(&object.members()))
+    }
+
+    /// The key's `kid` (RFC 7517 §4.5).
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// The key itself, with the algorithms that it serves.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if it is no public key to verify signatures with: a missing or bad member, a symmetric or private key, a
+    /// type or curve that is not supported, RSA beyond 2048 to 8192 bits, or `use`, `key_ops` or `alg` for another purpose.
+    pub fn verification_key(&self) -> Result<VerificationKey, Error> {
+        self.key.clone().map_err(problem)
+    }
+
+    fn read(members: &Members<'_>) -> Self {
+        let kid = members.string("kid").ok().flatten().map(Arc::from);
+        Self { kid, key: read_key(members) }
+    }
+
+    fn fitting(&self, algorithm: Algorithm) -> Option<&VerificationKey> {
+        self.key.as_ref().ok().filter(|key| key.fits(algorithm))
+    }
+
+    /// Symmetric and private keys leave no trace, not even their `kid`: nobody may come to believe that they are part of the set.
+    fn leaves_no_trace(&self) -> bool {
+        matches!(self.key, Err(JwkProblem::Private | JwkProblem::Symmetric))
+    }
+}
+
+impl fmt::Debug for Jwk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jwk").field("kid", &self.kid).field("key", &self.key).finish()
+    }
+}
+
+/// A key set (RFC 7517 §5): the keys of an issuer that signatures can be verified with.
+///
+/// Members that cannot serve (other key types, other uses, bad or private keys) are skipped, as the RFC asks. A clone is cheap and
+/// shares the keys.
+///
+/// ```
+/// use aero2::jose::JwkSet;
+/// let set = JwkSet::parse(r#"{"keys":[
+///     {"kty":"OKP","crv":"Ed25519","kid":"1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+///     {"kty":"oct","kid":"2","k":"c2VjcmV0"}
+/// ]}"#)?;
+/// assert_eq!((set.len(), set.skipped()), (1, 1));
+/// assert_eq!(set.iter().next().and_then(|jwk| jwk.kid()), Some("1"));
+/// # Ok::<(), aero2::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct JwkSet(Arc<SetRepr>);
+
+struct SetRepr {
+    usable: Vec<Jwk>,
+    /// Keys that verify nothing. They count for one thing: a token that names one is known to be refused without another fetch.
+    unfit: Vec<Jwk>,
+    skipped: usize,
+}
+
+/// What a key set has for a token.
+pub(crate) enum Candidates<'s> {
+    /// At least one; each is tried.
+    Keys(Vec<&'s VerificationKey>),
+    One(&'s VerificationKey),
+    UnknownKid,
+    Unfit,
+    Ambiguous,
+}
+
+impl JwkSet {
+    /// Reads a key set.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if the text is no JSON object with an array `keys`, or if any object in it has two members of one name.
+    pub fn parse(json: &str) -> Result<Self, Error> {
+        let object = Object::parse(json).map_err(|_| Error::config(ConfigProblem::JwkSet))?;
+        let keys = object.members().array("keys").ok().flatten().ok_or_else(|| Error::config(ConfigProblem::JwkSet))?;
+        let mut set = SetRepr { usable: Vec::new(), unfit: Vec::new(), skipped: 0 };
+        for element in keys {
+            match element.members().map(|members| Jwk::read(&members)) {
+                Some(jwk) if jwk.key.is_ok() => set.usable.push(jwk),
+                Some(jwk) if jwk.kid.is_some() && !jwk.leaves_no_trace() => {
+                    set.skipped += 1;
+                    set.unfit.push(jwk);
+                }
+                _ => set.skipped += 1,
+            }
+        }
+        Ok(Self(Arc::new(set)))
+    }
+
+    /// How many keys can be used.
+    pub fn len(&self) -> usize {
+        self.0.usable.len()
+    }
+
+    /// Whether no key can be used.
+    pub fn is_empty(&self) -> bool {
+        self.0.usable.is_empty()
+    }
+
+    /// How many members of `keys` cannot be used and were skipped.
+    pub fn skipped(&self) -> usize {
+        self.0.skipped
+    }
+
+    /// The keys that can be used, in the order of the document.
+    pub fn iter(&self) -> impl Iterator<Item = &Jwk> {
+        self.0.usable.iter()
+    }
+
+    /// The keys for a token's `kid` and algorithm: a `kid` is looked up for equality and for nothing else; without one there must be
+    /// no choice.
+    pub(crate) fn candidates(&self, kid: Option<&str>, algorithm: Algorithm) -> Candidates<'_> {
+        let SetRepr { usable, unfit, .. } = &*self.0;
+        let named = |jwk: &&Jwk| kid.is_none() || jwk.kid() == kid;
+        let mut fitting = usable.iter().filter(named).filter_map(|jwk| jwk.fitting(algorithm));
+        match (fitting.next(), fitting.next()) {
+            (Some(key), None) => Candidates::One(key),
+            (Some(_), Some(_)) if kid.is_none() => Candidates::Ambiguous,
+            (Some(first), Some(second)) => Candidates::Keys([first, second].into_iter().chain(fitting).collect()),
+            (None, _) if kid.is_none() || usable.iter().chain(unfit).any(|jwk| named(&jwk)) => Candidates::Unfit,
+            (None, _) => Candidates::UnknownKid,
+        }
+    }
+
+    /// Whether a key of this material still serves this algorithm.
+    pub(crate) fn serves(&self, digest: &[u8; 32], algorithm: Algorithm) -> bool {
+        self.0.usable.iter().filter_map(|jwk| jwk.fitting(algorithm)).any(|key| key.digest() == digest)
+    }
+}
+
+impl fmt::Debug for JwkSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwkSet").field("keys", &self.0.usable).field("skipped", &self.0.skipped).finish()
+    }
+}
+
+fn problem(problem: JwkProblem) -> Error {
+    Error::config(ConfigProblem::Jwk(problem))
+}
+
+impl From<WrongType> for JwkProblem {
+    fn from(WrongType: WrongType) -> Self {
+        Self::Member
+    }
+}
+
+fn read_key(members: &Members<'_>) -> Result<VerificationKey, JwkProblem> {
+    let kind = members.string("kty");
+    if kind == Ok(Some("oct")) {
+        return Err(JwkProblem::Symmetric);
+    }
+    if PRIVATE_MEMBERS.iter().any(|name| members.contains(name)) {
+        return Err(JwkProblem::Private);
+    }
+    let kind = kind?.ok_or(JwkProblem::Member)?;
+    members.string("kid")?;
+    let own = own_algorithm(members)?;
+    let material = match kind {
+        "RSA" => Material::rsa(members)?,
+        "EC" => Material::ec(members)?,
+        "OKP" => Material::okp(members)?,
+        _ => return Err(JwkProblem::Unsupported),
+    };
+    VerificationKey::new(material, own)
+}
+
+/// The one algorithm that the key is for, if it names one. `use` and `key_ops`, where present, must both allow verifying
+/// (RFC 7517 §4.2, §4.3).
+fn own_algorithm(members: &Members<'_>) -> Result<Option<Algorithm>, JwkProblem> {
+    let for_signatures = members.string("use")?.is_none_or(|used| used == "sig");
+    let to_verify = members.strings("key_ops")?.is_none_or(|operations| operations.contains(&"verify"));
+    if !for_signatures || !to_verify {
+        return Err(JwkProblem::NotForVerification);
+    }
+    let Some(name) = members.string("alg")? else { return Ok(None) };
+    Algorithm::from_name(name).map(Some).ok_or(JwkProblem::NotForVerification)
+}
+
+impl Material {
+    /// RFC 7518 §6.3.1.
+    fn rsa(members: &Members<'_>) -> Result<Self, JwkProblem> {
+        let (n, e) = (bytes(members, "n")?, bytes(members, "e")?);
+        Ok(Self::Rsa(ring::signature::RsaPublicKeyComponents { n, e }))
+    }
+
+    /// RFC 7518 §6.2.1: both coordinates in full length, leading zeros included.
+    fn ec(members: &Members<'_>) -> Result<Self, JwkProblem> {
+        let (of_curve, len): (fn(Vec<u8>) -> Self, _) = match members.string("crv")?.ok_or(JwkProblem::Member)? {
+            "P-256" => (Self::P256, 32),
+            "P-384" => (Self::P384, 48),
+            _ => return Err(JwkProblem::Unsupported),
+        };
+        let (x, y) = (bytes(members, "x")?, bytes(members, "y")?);
+        if x.len() != len || y.len() != len {
+            return Err(JwkProblem::Coordinates);
+        }
+        // The uncompressed form of SEC 1 §2.3.3, which is what ring takes.
+        Ok(of_curve([vec![4], x, y].concat()))
+    }
+
+    /// RFC 8037 §2.
+    fn okp(members: &Members<'_>) -> Result<Self, JwkProblem> {
+        match members.string("crv")?.ok_or(JwkProblem::Member)? {
+            "Ed25519" => Ok(Self::Ed25519(bytes(members, "x")?)),
+            _ => Err(JwkProblem::Unsupported),
+        }
+    }
+}
+
+fn bytes(members: &Members<'_>, name: &str) -> Result<Vec<u8>, JwkProblem> {
+    members.string(name)?.and_then(base64url::decode).ok_or(JwkProblem::Member)
+}
+
+/// Private and secret members of any key type (RFC 7518 §6.2.2, §6.3.2, §6.4.1; RFC 8037 §2; `priv` of the key type AKP).
+const PRIVATE_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];

@@ -1,0 +1,169 @@
+//! Compact JWS (RFC 7515 §7.1): three parts, read once.
+
+use std::fmt;
+
+use crate::error::{Error, TokenErrorKind};
+use crate::jose::algorithm::Algorithm;
+use crate::jose::base64url::{self, Decoded};
+use crate::jose::json::{Object, Span, Value};
+use crate::jose::key::{SignatureChecked, VerificationKey};
+
+/// A JSON Web Signature in compact serialization, read but not verified: an algorithm that this crate verifies, no critical header,
+/// and three parts of canonical base64url.
+///
+/// The header members `jwk`, `jku`, `x5u` and `x5c` are never read: a key comes from the verifier, not from the token.
+///
+/// ```
+/// use aero2::jose::{CompactJws, Jwk};
+/// // RFC 8037, appendix A.4
+/// let key = Jwk::parse(r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#)?.verification_key()?;
+/// let token = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.\
+///              hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+/// assert_eq!(CompactJws::parse(token)?.verify(&key)?, b"Example of Ed25519 signing");
+///
+/// let forged = token.replacen("RXhh", "RXhi", 1);
+/// assert!(CompactJws::parse(&forged)?.verify(&key).is_err());
+/// # Ok::<(), aero2::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct CompactJws<'a> {
+    signing_input: &'a str,
+    header: Header,
+    payload: Vec<u8>,
+    signature: Decoded<SIGNATURE_ON_STACK>,
+}
+
+#[derive(Clone)]
+struct Header {
+    object: Object,
+    algorithm: Algorithm,
+    kid: Option<Span>,
+    typ: Option<Span>,
+}
+
+/// A payload whose signature was checked; it comes from [`CompactJws::take_verified`] alone.
+pub(crate) struct VerifiedPayload(Vec<u8>);
+
+impl VerifiedPayload {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+impl<'a> CompactJws<'a> {
+    /// Reads a token. Its length is the caller's to bound; the work done here is linear in it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Token`]: `Malformed` for what is not three parts of canonical base64url without padding (the payload may be empty), for a
+    /// header that is no JSON object with unique names, or without a text `alg`, or with a `kid` or `typ` that is no text;
+    /// `CriticalHeader` for any `crit`; `UnsupportedAlgorithm` for an `alg` that is not in [`Algorithm`].
+    pub fn parse(token: &'a str) -> Result<Self, Error> {
+        Self::read(token).map_err(Error::token)
+    }
+
+    /// The algorithm that the header asks for. The key decides whether it gets it.
+    pub fn algorithm(&self) -> Algorithm {
+        self.header.algorithm
+    }
+
+    /// The header's `kid` (RFC 7515 §4.1.4), unverified: good for finding a key by equality, and for nothing else.
+    pub fn kid(&self) -> Option<&str> {
+        self.header.kid.map(|span| self.header.object.text(span))
+    }
+
+    /// The header's `typ` (RFC 7515 §4.1.9), unverified; [`verify`](Self::verify) does not look at it.
+    pub fn typ(&self) -> Option<&str> {
+        self.header.typ.map(|span| self.header.object.text(span))
+    }
+
+    /// Verifies the signature and returns the payload.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Token`]: `UnfitKey` if the key is not for the header's algorithm, `BadSignature` if the signature is not the key's.
+    pub fn verify(&self, key: &VerificationKey) -> Result<Vec<u8>, Error> {
+        if !key.fits(self.algorithm()) {
+            return Err(Error::token(TokenErrorKind::UnfitKey));
+        }
+        match self.check(key) {
+            Some(_) => Ok(self.payload.clone()),
+            None => Err(Error::token(TokenErrorKind::BadSignature)),
+        }
+    }
+
+    pub(crate) fn read(token: &'a str) -> Result<Self, TokenErrorKind> {
+        let (header, payload, signature) = split(token).ok_or(TokenErrorKind::Malformed)?;
+        let signing_input = token.get(..header.len() + 1 + payload.len()).ok_or(TokenErrorKind::Malformed)?;
+        let header: Decoded<HEADER_ON_STACK> = Decoded::new(header).ok_or(TokenErrorKind::Malformed)?;
+        let payload = base64url::decode(payload).ok_or(TokenErrorKind::Malformed)?;
+        let signature = Decoded::new(signature).ok_or(TokenErrorKind::Malformed)?;
+        Ok(Self { signing_input, header: Header::read(header.as_bytes())?, payload, signature })
+    }
+
+    pub(crate) fn check(&self, key: &VerificationKey) -> Option<SignatureChecked> {
+        key.verify(self.algorithm(), self.signing_input.as_bytes(), self.signature.as_bytes())
+    }
+
+    /// The payload, taken out, for the proof that this token's signature was checked.
+    pub(crate) fn take_verified(&mut self, SignatureChecked { .. }: SignatureChecked) -> VerifiedPayload {
+        VerifiedPayload(std::mem::take(&mut self.payload))
+    }
+
+    /// The payload, which anybody may have written.
+    pub(crate) fn unverified_payload(&self) -> &[u8] {
+        &self.payload
+    }
+}
+
+impl fmt::Debug for CompactJws<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompactJws").field("algorithm", &self.algorithm()).finish_non_exhaustive()
+    }
+}
+
+impl Header {
+    /// Types first, then `crit` whatever its value (RFC 7515 §4.1.11: no extension is understood here), then the algorithm.
+    fn read(json: &[u8]) -> Result<Self, TokenErrorKind> {
+        let text = str::from_utf8(json).map_err(|_| TokenErrorKind::Malformed)?;
+        let object = Object::parse(text).map_err(|_| TokenErrorKind::Malformed)?;
+        let (mut alg, mut kid, mut typ, mut critical) = (None, None, None, false);
+        for (name, element) in object.members().iter() {
+            let member = match name {
+                "alg" => &mut alg,
+                "kid" => &mut kid,
+                "typ" => &mut typ,
+                "crit" => {
+                    critical = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            let Value::Text(span) = element.value() else { return Err(TokenErrorKind::Malformed) };
+            *member = Some(span);
+        }
+        let alg = alg.ok_or(TokenErrorKind::Malformed)?;
+        if critical {
+            return Err(TokenErrorKind::CriticalHeader);
+        }
+        let algorithm = Algorithm::from_name(object.text(alg)).ok_or(TokenErrorKind::UnsupportedAlgorithm)?;
+        Ok(Self { object, algorithm, kid, typ })
+    }
+}
+
+/// Header, payload and signature; five parts (JWE, RFC 7516 §3.1) and all other counts are refused, and so are an empty header and
+/// an empty signature.
+fn split(token: &str) -> Option<(&str, &str, &str)> {
+    let (header, rest) = token.split_once('.')?;
+    let (payload, signature) = rest.split_once('.')?;
+    if header.is_empty() || signature.is_empty() || signature.contains('.') {
+        return None;
+    }
+    Some((header, payload, signature))
+}
+
+/// Room for the header of a usual access token; a longer one goes to the heap.
+const HEADER_ON_STACK: usize = 256;
+
+/// Room for a signature of RSA with 4096 bits, and for what base64 rounds its length up to.
+const SIGNATURE_ON_STACK: usize = 516;

@@ -1,0 +1,189 @@
+//! A public key together with the algorithms that it serves, and the signature check itself, all of it ring's.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
+use ring::{agreement, digest, rand};
+
+use crate::error::JwkProblem;
+use crate::jose::algorithm::Algorithm;
+
+/// A public key and the algorithms that it serves: a key of another type, of another curve or for another algorithm never comes to
+/// verify, whatever a token's header asks for (RFC 8725 §3.1).
+///
+/// A clone is cheap and shares the key.
+///
+/// ```
+/// use aero2::jose::{Algorithm, Jwk};
+/// // RFC 8037, appendix A.2
+/// let key = Jwk::parse(r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#)?.verification_key()?;
+/// assert_eq!(key.algorithms(), [Algorithm::EdDsa]);
+/// # Ok::<(), aero2::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct VerificationKey(Arc<Repr>);
+
+struct Repr {
+    material: Material,
+    algorithms: Vec<Algorithm>,
+    digest: [u8; 32],
+}
+
+/// The key's bytes in the form that ring takes.
+pub(crate) enum Material {
+    Rsa(RsaPublicKeyComponents<Vec<u8>>),
+    P256(Vec<u8>),
+    P384(Vec<u8>),
+    Ed25519(Vec<u8>),
+}
+
+/// Proof that a signature was checked; nothing but [`VerificationKey::verify`] makes one.
+pub(crate) struct SignatureChecked(());
+
+impl VerificationKey {
+    /// A key of `material`, for `own`, the algorithm that it names, or for all of its type.
+    pub(crate) fn new(material: Material, own: Option<Algorithm>) -> Result<Self, JwkProblem> {
+        material.check()?;
+        let algorithms: Vec<Algorithm> =
+            material.algorithms().iter().copied().filter(|algorithm| own.is_none_or(|own| own == *algorithm)).collect();
+        if algorithms.is_empty() {
+            return Err(JwkProblem::NotForVerification);
+        }
+        let digest = material.digest();
+        Ok(Self(Arc::new(Repr { material, algorithms, digest })))
+    }
+
+    /// The algorithms that this key serves: the one that the JWK names, or all of its type.
+    pub fn algorithms(&self) -> &[Algorithm] {
+        &self.0.algorithms
+    }
+
+    pub(crate) fn fits(&self, algorithm: Algorithm) -> bool {
+        self.0.algorithms.contains(&algorithm)
+    }
+
+    /// A digest of the key material alone, by which a key is known again after a refresh.
+    pub(crate) fn digest(&self) -> &[u8; 32] {
+        &self.0.digest
+    }
+
+    /// Checks a signature. A key that does not [fit](Self::fits) verifies nothing.
+    pub(crate) fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> Option<SignatureChecked> {
+        if !self.fits(algorithm) {
+            return None;
+        }
+        let checked = match &self.0.material {
+            Material::Rsa(key) => key.verify(rsa_parameters(algorithm)?, message, signature),
+            Material::P256(point) => {
+                UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point).verify(message, signature)
+            }
+            Material::P384(point) => {
+                UnparsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, point).verify(message, signature)
+            }
+            Material::Ed25519(point) => UnparsedPublicKey::new(&signature::ED25519, point).verify(message, signature),
+        };
+        checked.ok().map(|()| SignatureChecked(()))
+    }
+}
+
+impl fmt::Debug for VerificationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerificationKey").field("algorithms", &self.0.algorithms).finish_non_exhaustive()
+    }
+}
+
+impl Material {
+    fn algorithms(&self) -> &'static [Algorithm] {
+        match self {
+            Self::Rsa(_) => &[
+                Algorithm::Rs256,
+                Algorithm::Rs384,
+                Algorithm::Rs512,
+                Algorithm::Ps256,
+                Algorithm::Ps384,
+                Algorithm::Ps512,
+            ],
+            Self::P256(_) => &[Algorithm::Es256],
+            Self::P384(_) => &[Algorithm::Es384],
+            Self::Ed25519(_) => &[Algorithm::EdDsa],
+        }
+    }
+
+    fn check(&self) -> Result<(), JwkProblem> {
+        match self {
+            Self::Rsa(key) => check_rsa(&key.n, &key.e),
+            Self::P256(point) => check_point(&agreement::ECDH_P256, point),
+            Self::P384(point) => check_point(&agreement::ECDH_P384, point),
+            Self::Ed25519(point) if point.len() == ED25519_LEN => Ok(()),
+            Self::Ed25519(_) => Err(JwkProblem::Coordinates),
+        }
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        let mut context = digest::Context::new(&digest::SHA256);
+        let (tag, first, second): (u8, &[u8], &[u8]) = match self {
+            Self::Rsa(key) => (0, &key.n, &key.e),
+            Self::P256(point) => (1, point, &[]),
+            Self::P384(point) => (2, point, &[]),
+            Self::Ed25519(point) => (3, point, &[]),
+        };
+        context.update(&[tag]);
+        // Both lengths follow from the whole and from the exponent's, so no two keys have the same bytes here.
+        context.update(first);
+        context.update(second);
+        context.update(&second.len().to_be_bytes());
+        let mut bytes = [0; 32];
+        bytes.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+        bytes
+    }
+}
+
+/// What ring asks of a key at each verification (RFC 8017 §3.1), asked once beforehand, so that a set's bad keys are found on
+/// reading. Leading zeros are refused (RFC 7518 §6.3.1: the minimum number of octets), and ring rounds the size up to whole octets.
+fn check_rsa(n: &[u8], e: &[u8]) -> Result<(), JwkProblem> {
+    let (Some(&high), Some(&low)) = (n.first(), n.last()) else { return Err(JwkProblem::Coordinates) };
+    let bits = n.len().saturating_mul(8).saturating_sub(usize::try_from(high.leading_zeros()).unwrap_or(usize::MAX));
+    if high == 0 || low & 1 == 0 {
+        return Err(JwkProblem::Coordinates);
+    }
+    if !(RSA_MIN_BITS..=RSA_MAX_BITS).contains(&bits) {
+        return Err(JwkProblem::Size);
+    }
+    let leading_zero = e.first().is_none_or(|&high| high == 0);
+    let exponent = e.iter().try_fold(0_u64, |sum, &byte| Some(sum.checked_mul(256)? | u64::from(byte)));
+    match exponent {
+        Some(e) if !leading_zero && e & 1 == 1 && (3..=RSA_MAX_EXPONENT).contains(&e) => Ok(()),
+        _ => Err(JwkProblem::Coordinates),
+    }
+}
+
+/// Whether the point is on its curve: ring tells by agreeing on a secret with it, which is thrown away. Where the system gives no
+/// randomness the question stays open until verification, which asks it again.
+fn check_point(curve: &'static agreement::Algorithm, point: &[u8]) -> Result<(), JwkProblem> {
+    let Ok(own) = agreement::EphemeralPrivateKey::generate(curve, &rand::SystemRandom::new()) else { return Ok(()) };
+    let peer = agreement::UnparsedPublicKey::new(curve, point);
+    agreement::agree_ephemeral(own, &peer, |_| ()).map_err(|_| JwkProblem::Coordinates)
+}
+
+fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {
+    match algorithm {
+        Algorithm::Rs256 => Some(&signature::RSA_PKCS1_2048_8192_SHA256),
+        Algorithm::Rs384 => Some(&signature::RSA_PKCS1_2048_8192_SHA384),
+        Algorithm::Rs512 => Some(&signature::RSA_PKCS1_2048_8192_SHA512),
+        Algorithm::Ps256 => Some(&signature::RSA_PSS_2048_8192_SHA256),
+        Algorithm::Ps384 => Some(&signature::RSA_PSS_2048_8192_SHA384),
+        Algorithm::Ps512 => Some(&signature::RSA_PSS_2048_8192_SHA512),
+        Algorithm::Es256 | Algorithm::Es384 | Algorithm::EdDsa => None,
+    }
+}
+
+/// RFC 7518 §3.3: 2048 bits or more. The upper bound is ring's, against keys that cost the verifier dearly.
+const RSA_MIN_BITS: usize = 2048;
+const RSA_MAX_BITS: usize = 8192;
+
+/// ring's bound, for the same reason.
+const RSA_MAX_EXPONENT: u64 = (1 << 33) - 1;
+
+/// RFC 8032 §5.1.5.
+const ED25519_LEN: usize = 32;
