@@ -25,4 +25,6 @@ pub use error::{
 pub use events::{Event, Stats};
 pub use jose::claims::Claims;
 pub use secret::{Secret, SecretSource};
+#[cfg(feature = "ureq")]
+pub use transport::ureq::{UreqTransport, UreqTransportBuilder};
 pub use transport::{Request, Response, Transport, TransportError};

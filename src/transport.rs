@@ -1,5 +1,8 @@
 //! The seam to the network: one request, one whole response.
 
+#[cfg(feature = "ureq")]
+pub(crate) mod ureq;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;

@@ -22,6 +22,9 @@ const LEVELS: &[&[&str]] = &[
     &["jose"],
     // 3: the seam; the pure security core
     &["transport", "resource_server/checks"],
+    &["transport/ureq/failure"],
+    &["transport/ureq/connect"],
+    &["transport/ureq/tls"],
     // 4: what speaks to an issuer, a piece each
     &["transport/ureq", "client_auth", "events", "issuer/metadata"],
     // 5: caches
