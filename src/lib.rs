@@ -7,6 +7,7 @@ mod client_auth;
 mod clock;
 mod error;
 mod events;
+mod flight;
 mod headers;
 pub mod jose;
 mod random;
