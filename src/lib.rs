@@ -9,6 +9,7 @@ mod error;
 mod events;
 mod flight;
 mod headers;
+mod issuer;
 pub mod jose;
 mod random;
 mod resource_server;

@@ -1,0 +1,3 @@
+//! The issuer that all capabilities hang on.
+
+pub(crate) mod metadata;
