@@ -71,9 +71,9 @@ impl Form {
         if !self.0.is_empty() {
             self.0.push('&');
         }
-        encode(name, &mut self.0);
+        encode(name, "+", &mut self.0);
         self.0.push('=');
-        encode(value, &mut self.0);
+        encode(value, "+", &mut self.0);
     }
 
     /// The encoded form.
@@ -91,13 +91,14 @@ impl Form {
     }
 }
 
-/// `Basic` with both parts form-encoded, so that a colon in the id or any character in the secret arrives as it was.
+/// `Basic` with both parts form-encoded, so that a colon in the id or any character in the secret arrives as it was. A space becomes
+/// `%20`: every form decoder reads that, and so do servers that undo percents only (Authlib is one).
 fn basic(client_id: &str, secret: &str) -> Secret {
     let longest = longest_encoded(client_id).saturating_add(longest_encoded(secret)).saturating_add(1);
     let mut pair = Zeroizing::new(String::with_capacity(longest));
-    encode(client_id, &mut pair);
+    encode(client_id, "%20", &mut pair);
     pair.push(':');
-    encode(secret, &mut pair);
+    encode(secret, "%20", &mut pair);
     // Base64 makes four characters of three bytes; doubling is beyond that, so the header is never moved.
     let mut header = String::with_capacity(BASIC.len().saturating_add(pair.len().saturating_mul(2)).saturating_add(4));
     header.push_str(BASIC);
@@ -105,12 +106,12 @@ fn basic(client_id: &str, secret: &str) -> Secret {
     Secret::from(header)
 }
 
-/// The URL standard's serializer, which RFC 6749 Appendix B asks for: letters, digits and `*-._` stay, a space becomes `+`.
-fn encode(text: &str, out: &mut String) {
+/// The URL standard's serializer, which RFC 6749 Appendix B asks for: letters, digits and `*-._` stay.
+fn encode(text: &str, space: &str, out: &mut String) {
     for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => out.push(char::from(byte)),
-            b' ' => out.push('+'),
+            b' ' => out.push_str(space),
             _ => {
                 out.push('%');
                 out.push(hex_digit(byte >> 4));
@@ -194,13 +195,13 @@ mod tests {
     #[test]
     fn both_parts_of_basic_are_form_encoded_before_base64() {
         for (id, secret, pair) in
-            [("svc", "secret", "svc:secret"), ("a:b", "p:w d%+\u{e9}", "a%3Ab:p%3Aw+d%25%2B%C3%A9"), ("", "", ":")]
+            [("svc", "secret", "svc:secret"), ("a:b", "p:w d%+\u{e9}", "a%3Ab:p%3Aw%20d%25%2B%C3%A9"), ("", "", ":")]
         {
             let header = basic(id, secret);
             let encoded = header.expose_secret().strip_prefix("Basic ").unwrap();
             assert_eq!(STANDARD.decode(encoded).unwrap(), pair.as_bytes());
         }
-        assert_eq!(basic("Aladdin", "open sesame").expose_secret(), "Basic QWxhZGRpbjpvcGVuK3Nlc2FtZQ==");
+        assert_eq!(basic("Aladdin", "open sesame").expose_secret(), "Basic QWxhZGRpbjpvcGVuJTIwc2VzYW1l");
     }
 
     #[test]
