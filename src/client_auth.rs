@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use crate::error::{ConfigProblem, Error};
 use crate::secret::{Secret, SecretSource};
 
 /// How the client secret is sent. Without a choice it is [`SecretPost`](Self::SecretPost), which is what Aero2 takes, unless the discovery
@@ -35,6 +36,21 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    pub(crate) fn new(client_id: String, secret: SecretSource) -> Self {
+        Self { client_id, secret, auth: None }
+    }
+
+    /// The client, if it can be one at all.
+    pub(crate) fn checked(self) -> Result<Self, Error> {
+        if self.client_id.is_empty() {
+            return Err(Error::config(ConfigProblem::EmptyClientId));
+        }
+        if self.secret.is_empty_text() {
+            return Err(Error::config(ConfigProblem::EmptySecret));
+        }
+        Ok(self)
+    }
+
     /// Puts the credentials into the form, or gives the value of the `Authorization` header that carries them. `offered` is what the
     /// issuer says that the endpoint takes, if it says anything.
     pub(crate) fn authenticate(&self, form: &mut Form, offered: Option<&[String]>, secret: &Secret) -> Option<Secret> {

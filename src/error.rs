@@ -118,6 +118,13 @@ impl Error {
         Self::Clock(ClockError(()))
     }
 
+    pub(crate) fn maybe_retry_after(self, asked: Option<Duration>) -> Self {
+        match asked {
+            Some(wait) => self.with_retry_after(wait),
+            None => self,
+        }
+    }
+
     /// The same error, told to a caller who comes later: what is left of the wait takes the place of the wait.
     pub(crate) fn with_retry_after(self, wait: Duration) -> Self {
         match self {
@@ -462,6 +469,8 @@ pub(crate) enum Detail {
     NotJson,
     /// The member is missing, or of the wrong type.
     Member(&'static str),
+    /// A claim of an introspection answer is of the wrong type or out of range.
+    Claims,
     /// The discovery document's URL for this endpoint is none that may be used.
     EndpointUrl,
 }
@@ -476,6 +485,7 @@ impl fmt::Display for Detail {
             Self::Compressed => f.write_str("it is compressed, which was not asked for"),
             Self::NotJson => f.write_str("it is no JSON object without duplicate members"),
             Self::Member(name) => write!(f, "the member {name} is missing or wrong"),
+            Self::Claims => f.write_str("a claim is of the wrong type or out of range"),
             Self::EndpointUrl => f.write_str("the discovery document gives a URL for it that may not be used"),
         }
     }
@@ -659,5 +669,204 @@ mod tests {
     #[test]
     fn an_error_is_at_most_two_words() {
         assert!(size_of::<Error>() <= 2 * size_of::<usize>());
+    }
+
+    #[test]
+    fn every_refusal_of_a_token_but_two_reads_the_same() {
+        let kinds = [
+            (TokenErrorKind::MissingToken, "missing token"),
+            (TokenErrorKind::TooLong, "invalid token"),
+            (TokenErrorKind::Malformed, "invalid token"),
+            (TokenErrorKind::UnsupportedAlgorithm, "invalid token"),
+            (TokenErrorKind::CriticalHeader, "invalid token"),
+            (TokenErrorKind::WrongType, "invalid token"),
+            (TokenErrorKind::UnknownKey, "invalid token"),
+            (TokenErrorKind::UnfitKey, "invalid token"),
+            (TokenErrorKind::AmbiguousKey, "invalid token"),
+            (TokenErrorKind::BadSignature, "invalid token"),
+            (TokenErrorKind::InvalidClaim, "invalid token"),
+            (TokenErrorKind::WrongIssuer, "invalid token"),
+            (TokenErrorKind::Expired, "invalid token"),
+            (TokenErrorKind::NotYetValid, "invalid token"),
+            (TokenErrorKind::WrongAudience, "invalid token"),
+            (TokenErrorKind::WrongTokenUse, "invalid token"),
+            (TokenErrorKind::InsufficientScope, "insufficient scope"),
+        ];
+        for (kind, message) in kinds {
+            assert_eq!(Error::token(kind).to_string(), message, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_message_of_every_network_error_is_pinned() {
+        let kinds = [
+            (NetworkErrorKind::Dns, "key set: the host name cannot be resolved"),
+            (NetworkErrorKind::Connect, "key set: no connection can be made"),
+            (NetworkErrorKind::Tls, "key set: the TLS connection cannot be trusted or made"),
+            (NetworkErrorKind::Timeout, "key set: no complete answer in time"),
+            (NetworkErrorKind::Io, "key set: the connection broke"),
+            (NetworkErrorKind::Status(502), "key set: status 502"),
+            (NetworkErrorKind::InvalidResponse, "key set: the answer is not what it must be"),
+            (NetworkErrorKind::TooLarge, "key set: the answer is too large"),
+            (NetworkErrorKind::RateLimited, "key set: too many unknown key ids, so the issuer is not asked again yet"),
+            (NetworkErrorKind::IssuerMismatch, "key set: it names another issuer than the configured one"),
+            (NetworkErrorKind::Reentrant, "key set: the transport called back into the issuer that it serves"),
+        ];
+        for (kind, message) in kinds {
+            assert_eq!(Error::network(kind, Endpoint::Keys).to_string(), message);
+        }
+        let wrong_url = Error::network(NetworkErrorKind::Status(404), Endpoint::Discovery);
+        assert_eq!(wrong_url.to_string(), "discovery document: status 404; is the issuer URL the right one");
+    }
+
+    #[test]
+    fn every_endpoint_and_every_detail_has_its_words() {
+        let endpoints = [
+            (Endpoint::Discovery, "discovery document: the connection broke"),
+            (Endpoint::Keys, "key set: the connection broke"),
+            (Endpoint::Token, "token endpoint: the connection broke"),
+            (Endpoint::Introspection, "introspection endpoint: the connection broke"),
+            (Endpoint::Revocation, "revocation endpoint: the connection broke"),
+        ];
+        for (endpoint, message) in endpoints {
+            assert_eq!(Error::network(NetworkErrorKind::Io, endpoint).to_string(), message);
+        }
+        let details = [
+            (Detail::TrailingSlash, "they differ in a trailing slash only, so write it as the document does"),
+            (Detail::Compressed, "it is compressed, which was not asked for"),
+            (Detail::NotJson, "it is no JSON object without duplicate members"),
+            (Detail::Member("jwks_uri"), "the member jwks_uri is missing or wrong"),
+            (Detail::Claims, "a claim is of the wrong type or out of range"),
+            (Detail::EndpointUrl, "the discovery document gives a URL for it that may not be used"),
+        ];
+        for (detail, message) in details {
+            let expected = format!("token endpoint: the answer is not what it must be: {message}");
+            assert_eq!(Error::invalid_response(Endpoint::Token, detail).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn the_message_of_every_configuration_error_is_pinned() {
+        let pinned = include_str!("../tests/data/config-messages.txt");
+        let messages: Vec<String> = every_config_problem().iter().map(ToString::to_string).collect();
+        assert_eq!(messages.join("\n"), pinned.trim_end());
+    }
+
+    fn every_config_problem() -> Vec<ConfigProblem> {
+        let mut all = vec![
+            ConfigProblem::IssuerNotAbsolute,
+            ConfigProblem::IssuerScheme,
+            ConfigProblem::IssuerPlainHttp,
+            ConfigProblem::IssuerUserInfo,
+            ConfigProblem::IssuerQuery,
+            ConfigProblem::IssuerHost,
+            ConfigProblem::IssuerCharacter,
+            ConfigProblem::NoTransport,
+            ConfigProblem::ZeroTimeout,
+            ConfigProblem::EmptyAudienceList,
+            ConfigProblem::EmptyAudience,
+            ConfigProblem::EmptyAlgorithmList,
+            ConfigProblem::Scope,
+            ConfigProblem::EmptyClientId,
+            ConfigProblem::EmptySecret,
+            ConfigProblem::SecretVariable("NAME".into()),
+            ConfigProblem::SecretFile,
+            ConfigProblem::SecretFunction,
+            ConfigProblem::ReservedParameter("grant_type".into()),
+            ConfigProblem::CacheCapacity,
+            ConfigProblem::JwkSet,
+            ConfigProblem::RootCertificates,
+            ConfigProblem::ClientCertificate,
+            ConfigProblem::ProxyUrl,
+            ConfigProblem::UserAgent,
+        ];
+        let jwk = [
+            JwkProblem::NotAnObject,
+            JwkProblem::Member,
+            JwkProblem::Private,
+            JwkProblem::Symmetric,
+            JwkProblem::Unsupported,
+            JwkProblem::NotForVerification,
+            JwkProblem::Size,
+            JwkProblem::Coordinates,
+        ];
+        all.extend(jwk.map(ConfigProblem::Jwk));
+        all
+    }
+
+    #[test]
+    fn the_status_and_the_challenge_fit_the_error() {
+        let missing = Error::token(TokenErrorKind::MissingToken);
+        assert_eq!((missing.http_status(), missing.www_authenticate(None)), (401, Some("Bearer".into())));
+        assert_eq!(missing.www_authenticate(Some("api")).unwrap(), r#"Bearer realm="api""#);
+
+        let expired = Error::token(TokenErrorKind::Expired);
+        assert_eq!(expired.http_status(), 401);
+        assert_eq!(expired.www_authenticate(None).unwrap(), r#"Bearer error="invalid_token""#);
+
+        let scope = Error::insufficient_scope(&["a:read".into(), "a:write".into()]);
+        assert_eq!(scope.http_status(), 403);
+        let challenge = r#"Bearer realm="api", error="insufficient_scope", scope="a:read a:write""#;
+        assert_eq!(scope.www_authenticate(Some("api")).unwrap(), challenge);
+
+        let down = Error::network(NetworkErrorKind::Connect, Endpoint::Keys);
+        assert_eq!((down.http_status(), down.www_authenticate(Some("api"))), (503, None));
+        assert_eq!((Error::clock().http_status(), Error::clock().is_retryable()), (503, true));
+        assert_eq!(Error::config(ConfigProblem::EmptySecret).http_status(), 500);
+        assert_eq!(Error::OAuth(OAuthError::new("invalid_client", None, None, 401)).http_status(), 500);
+    }
+
+    #[test]
+    fn no_realm_breaks_out_of_its_quotes() {
+        let missing = Error::token(TokenErrorKind::MissingToken);
+        let challenge = missing.www_authenticate(Some("a\"b\\c\r\nSet-Cookie: x")).unwrap();
+        assert_eq!(challenge, r#"Bearer realm="abcSet-Cookie: x""#);
+    }
+
+    #[test]
+    fn what_may_succeed_later_is_retryable() {
+        for (status, retryable) in [(400, false), (401, false), (404, false), (408, true), (425, true), (429, true)] {
+            assert_eq!(Error::network(NetworkErrorKind::Status(status), Endpoint::Keys).is_retryable(), retryable);
+            let oauth = Error::OAuth(OAuthError::new("x", None, None, status));
+            assert_eq!(oauth.is_retryable(), retryable, "{status}");
+        }
+        for (status, retryable) in [(499, false), (500, true), (503, true), (599, true), (600, false), (302, false)] {
+            assert_eq!(Error::network(NetworkErrorKind::Status(status), Endpoint::Keys).is_retryable(), retryable);
+        }
+        use NetworkErrorKind as Kind;
+        for kind in [Kind::Dns, Kind::Connect, Kind::Timeout, Kind::Io, Kind::RateLimited] {
+            assert!(Error::network(kind, Endpoint::Keys).is_retryable(), "{kind:?}");
+        }
+        for kind in [Kind::Tls, Kind::InvalidResponse, Kind::TooLarge, Kind::IssuerMismatch, Kind::Reentrant] {
+            assert!(!Error::network(kind, Endpoint::Keys).is_retryable(), "{kind:?}");
+        }
+        assert!(!Error::token(TokenErrorKind::Expired).is_retryable());
+        assert!(!Error::config(ConfigProblem::EmptySecret).is_retryable());
+    }
+
+    #[test]
+    fn server_text_shows_in_its_accessor_only_and_is_bounded() {
+        let long = format!("bad\r\n\u{1b}[31m{}", "x".repeat(1000));
+        let error = Error::OAuth(OAuthError::new("my_code", Some(&long), Some("https://e.example"), 400));
+        for shown in [error.to_string(), format!("{error:?}"), format!("{error:#?}")] {
+            assert!(!shown.contains("xxx") && !shown.contains("my_code") && !shown.contains("e.example"), "{shown}");
+        }
+        let Error::OAuth(error) = error else { panic!() };
+        let description = error.description().unwrap();
+        assert_eq!(description.chars().count(), 256);
+        assert!(!description.contains(char::is_control));
+        assert_eq!(
+            (error.error_code(), error.error_uri(), error.status()),
+            ("my_code", Some("https://e.example"), 400)
+        );
+        let registered = OAuthError::new("invalid_client", None, None, 401);
+        assert_eq!(registered.to_string(), "the issuer refused the request with invalid_client (status 401)");
+    }
+
+    #[test]
+    fn the_clock_error_says_what_to_do() {
+        let message =
+            "the wall clock is not set (it is before 2026), so no token can be judged; set it, for example by NTP";
+        assert_eq!(Error::clock().to_string(), message);
     }
 }

@@ -1,3 +1,231 @@
-//! The issuer that all capabilities hang on.
+//! The handle that all capabilities hang on: one issuer, its keys and its discovery document.
 
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Deadline, Now};
+use crate::error::{Detail, Endpoint, Error, NetworkErrorKind};
+use crate::events::{Count, Event, Events, Stats};
+use crate::headers;
+use crate::issuer::connection::{Connection, body_text};
+use crate::issuer::key_cache::{HeldKeys, KeyCache};
+use crate::issuer::metadata::Metadata;
+use crate::issuer::refreshing::{Fetched, Held, Refreshing, Source};
+use crate::jose::jwk::JwkSet;
+use crate::transport::Response;
+use crate::url::IssuerUrl;
+
+pub(crate) mod builder;
+pub(crate) mod connection;
+pub(crate) mod key_cache;
 pub(crate) mod metadata;
+pub(crate) mod oauth;
+pub(crate) mod refreshing;
+
+/// One Aero2 application (or any other standards-conforming issuer), with its discovery document and keys cached.
+///
+/// Everything else is made from it: [`resource_server`](Self::resource_server), [`m2m_client`](Self::m2m_client),
+/// [`introspector`](Self::introspector), [`revoker`](Self::revoker). All of one issuer share its caches, so make one `Issuer` per
+/// application and clone it: a clone is a pointer. Making one does no I/O; the first call that needs the network fetches what it needs.
+///
+/// ```
+/// use aero2::Issuer;
+/// # #[cfg(feature = "ureq")] {
+/// let issuer = Issuer::new("https://acme.aero2.dev")?;
+/// let orders = issuer.resource_server().audience("orders").build()?;
+/// # }
+/// let err = Issuer::new("http://acme.aero2.dev").unwrap_err();
+/// assert!(err.to_string().contains("use https"));
+/// # Ok::<(), aero2::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Issuer(Arc<Inner>);
+
+struct Inner {
+    connection: Connection,
+    key_ttl: Duration,
+    discovery: Refreshing<Arc<Metadata>>,
+    keys: KeyCache,
+}
+
+impl Issuer {
+    /// The issuer URL as it was given, byte for byte what `iss` must be.
+    pub fn url(&self) -> &str {
+        self.issuer_url().as_str()
+    }
+
+    /// Fetches the discovery document and the keys now, unless they are held already, so that the first request need not wait.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if they cannot be had within the [`timeout`](crate::IssuerBuilder::timeout).
+    pub fn preload(&self) -> Result<(), Error> {
+        let deadline = self.deadline();
+        self.metadata(deadline)?;
+        self.keys(deadline).map(drop)
+    }
+
+    /// Refreshes the keys and the discovery document if they are due (past 80 % of their time to live), so that no request has to.
+    /// For programs with a timer of their own; call it every minute or so. It costs nothing when nothing is due.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if a refresh was due and failed. Keys that are held serve on all the same.
+    pub fn refresh_if_due(&self) -> Result<(), Error> {
+        let deadline = self.deadline();
+        self.0.discovery.refresh_if_due(&DiscoverySource(&self.0), deadline)?;
+        self.0.keys.refresh_if_due(&KeySource(&self.0), deadline)
+    }
+
+    /// What the caches did so far.
+    pub fn stats(&self) -> Stats {
+        self.events().stats()
+    }
+
+    fn from_parts(connection: Connection, key_ttl: Duration, max_stale: Duration) -> Self {
+        // A discovery document never stops serving: without one no token could be minted, and its URLs seldom change.
+        let discovery = Refreshing::new(Endpoint::Discovery, Duration::MAX);
+        Self(Arc::new(Inner { connection, key_ttl, discovery, keys: KeyCache::new(max_stale) }))
+    }
+
+    pub(crate) fn issuer_url(&self) -> &IssuerUrl {
+        &self.0.connection.url
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.0.connection.now()
+    }
+
+    /// The end of a call's total budget, which begins now.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.0.connection.deadline()
+    }
+
+    /// The end of what the one caller that draws a refresh-ahead pays at most.
+    pub(crate) fn refresh_deadline(&self) -> Deadline {
+        self.0.connection.refresh_deadline()
+    }
+
+    pub(crate) fn events(&self) -> &Events {
+        &self.0.connection.events
+    }
+
+    pub(crate) fn metadata(&self, deadline: Deadline) -> Result<Arc<Metadata>, Error> {
+        self.0.metadata(deadline).map(|held| held.value)
+    }
+
+    pub(crate) fn keys(&self, deadline: Deadline) -> Result<HeldKeys, Error> {
+        self.0.keys.get(&KeySource(&self.0), deadline)
+    }
+
+    /// Other keys than those of generation `seen`, for a token whose `kid` is not among them (DESIGN §4).
+    pub(crate) fn look_again(&self, kid: &str, seen: u64, deadline: Deadline) -> Result<Option<HeldKeys>, Error> {
+        self.0.keys.look_again(&KeySource(&self.0), kid, seen, deadline)
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer").field("url", &self.url()).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn metadata(&self, deadline: Deadline) -> Result<Held<Arc<Metadata>>, Error> {
+        self.discovery.get(&DiscoverySource(self), deadline)
+    }
+
+    fn key_set_url(&self, metadata: &Metadata) -> Result<String, Error> {
+        metadata.endpoint(Endpoint::Keys, &self.connection.url).map(Into::into)
+    }
+
+    /// The key set; where its URL has gone, the discovery document is read again, since that may name another.
+    fn fetch_keys(&self, deadline: Deadline) -> Result<Response, Error> {
+        let metadata = self.metadata(deadline)?;
+        let url = self.key_set_url(&metadata.value)?;
+        let gone = match self.get_keys(&url, deadline) {
+            Err(Error::Network(e)) if matches!(e.kind(), NetworkErrorKind::Status(404 | 410)) => Error::Network(e),
+            outcome => return outcome,
+        };
+        let again = self.discovery.refetch(&DiscoverySource(self), metadata.generation, deadline, |_| Ok(()));
+        let Ok((newer, _)) = again else { return Err(gone) };
+        let newer_url = self.key_set_url(&newer.value)?;
+        if newer_url == url { Err(gone) } else { self.get_keys(&newer_url, deadline) }
+    }
+
+    fn get_keys(&self, url: &str, deadline: Deadline) -> Result<Response, Error> {
+        self.connection.events.count(Count::KeyFetch);
+        self.connection.get(Endpoint::Keys, url, deadline)
+    }
+
+    fn parse_keys(&self, response: &Response) -> Result<Fetched<JwkSet>, Error> {
+        let text = body_text(Endpoint::Keys, response)?;
+        let value = JwkSet::parse(text).map_err(|_| Error::invalid_response(Endpoint::Keys, Detail::Member("keys")))?;
+        let max_age = response.header("cache-control").and_then(headers::max_age);
+        let ttl = max_age.map_or(self.key_ttl, |age| age.clamp(MIN_KEY_TTL, MAX_KEY_TTL));
+        Ok(Fetched { value, ttl })
+    }
+
+    /// The discovery document, by the URL of OIDC Discovery §4 and, where there is none, of RFC 8414 §3.
+    fn fetch_metadata(&self, deadline: Deadline) -> Result<Metadata, Error> {
+        self.connection.events.count(Count::DiscoveryFetch);
+        let url = &self.connection.url;
+        let response = match self.connection.get(Endpoint::Discovery, &url.discovery_url(), deadline) {
+            Err(Error::Network(e)) if e.kind() == NetworkErrorKind::Status(404) => {
+                self.connection.get(Endpoint::Discovery, &url.oauth_metadata_url(), deadline)?
+            }
+            outcome => outcome?,
+        };
+        Metadata::parse(body_text(Endpoint::Discovery, &response)?, url)
+    }
+}
+
+struct KeySource<'a>(&'a Inner);
+
+impl Source<JwkSet> for KeySource<'_> {
+    fn monotonic(&self) -> Duration {
+        self.0.connection.clock.monotonic()
+    }
+
+    fn refresh_deadline(&self) -> Deadline {
+        self.0.connection.refresh_deadline()
+    }
+
+    fn fetch(&self, deadline: Deadline) -> Result<Fetched<JwkSet>, Error> {
+        let fetched = self.0.fetch_keys(deadline).and_then(|response| self.0.parse_keys(&response));
+        self.0.connection.events.emit(&match &fetched {
+            Ok(Fetched { value, .. }) => Event::KeysRefreshed { usable: value.len(), skipped: value.skipped() },
+            Err(error) => Event::KeyRefreshFailed { error: error.clone() },
+        });
+        fetched
+    }
+}
+
+struct DiscoverySource<'a>(&'a Inner);
+
+impl Source<Arc<Metadata>> for DiscoverySource<'_> {
+    fn monotonic(&self) -> Duration {
+        self.0.connection.clock.monotonic()
+    }
+
+    fn refresh_deadline(&self) -> Deadline {
+        self.0.connection.refresh_deadline()
+    }
+
+    fn fetch(&self, deadline: Deadline) -> Result<Fetched<Arc<Metadata>>, Error> {
+        let metadata = self.0.fetch_metadata(deadline)?;
+        Ok(Fetched { value: Arc::new(metadata), ttl: DISCOVERY_TTL })
+    }
+}
+
+/// A `Cache-Control: max-age` below this would have us ask all day.
+const MIN_KEY_TTL: Duration = Duration::from_secs(60);
+
+/// A `Cache-Control: max-age` beyond this would keep a revoked key in use.
+const MAX_KEY_TTL: Duration = Duration::from_secs(24 * 3600);
+
+/// Endpoints seldom move; where the key set's URL has gone, the document is read again at once.
+const DISCOVERY_TTL: Duration = Duration::from_secs(24 * 3600);

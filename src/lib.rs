@@ -3,19 +3,24 @@
 
 mod backoff;
 mod bearer;
+mod bounded;
 mod client_auth;
 mod clock;
+mod digest;
 mod error;
 mod events;
 mod flight;
 mod headers;
+mod introspection;
 mod issuer;
 pub mod jose;
 mod random;
 mod resource_server;
+mod revocation;
 mod secret;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod token_type_hint;
 mod transport;
 mod url;
 
@@ -25,8 +30,17 @@ pub use error::{
     ClockError, ConfigError, Error, NetworkError, NetworkErrorKind, OAuthError, TokenError, TokenErrorKind,
 };
 pub use events::{Event, Stats};
+pub use introspection::answer::{Introspection, TokenInfo};
+pub use introspection::{Introspector, IntrospectorBuilder};
+pub use issuer::Issuer;
+pub use issuer::builder::IssuerBuilder;
 pub use jose::claims::Claims;
+pub use resource_server::ResourceServer;
+pub use resource_server::builder::ResourceServerBuilder;
+pub use resource_server::options::VerifyOptions;
+pub use revocation::{Revoker, RevokerBuilder};
 pub use secret::{Secret, SecretSource};
+pub use token_type_hint::TokenTypeHint;
 #[cfg(feature = "ureq")]
 pub use transport::ureq::{UreqTransport, UreqTransportBuilder};
 pub use transport::{Request, Response, Transport, TransportError};

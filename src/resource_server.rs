@@ -1,3 +1,173 @@
-//! The resource server: access tokens in, claims or a refusal out.
+//! Verifies access tokens: the keys of the issuer, the pure checks, and what to do about an unknown key.
 
+use std::fmt;
+use std::sync::Arc;
+
+use crate::bearer::bearer_token;
+use crate::error::{Error, NetworkErrorKind, TokenErrorKind};
+use crate::events::{Count, Event};
+use crate::issuer::Issuer;
+use crate::issuer::key_cache::HeldKeys;
+use crate::jose::claims::Claims;
+use crate::resource_server::checks::{Expectation, Policy, Presented, Verdict, check_claims, refusal};
+use crate::resource_server::options::VerifyOptions;
+use crate::resource_server::verified_tokens::{TokenDigest, VerifiedToken, VerifiedTokens};
+
+pub(crate) mod builder;
 pub(crate) mod checks;
+pub(crate) mod options;
+pub(crate) mod verified_tokens;
+
+/// Verifies access tokens of one issuer: signature, issuer, expiry, audience, kind, scopes (RFC 9068 §4, RFC 8725).
+///
+/// From [`Issuer::resource_server`]. A clone is a pointer; share one among all threads. The keys are fetched by the first token and
+/// then cached; a caller whose key is cached never waits.
+///
+/// ```
+/// use aero2::{Error, TokenErrorKind};
+/// # let test = aero2::testing::TestIssuer::new();
+/// # let issuer = test.issuer();
+/// let rs = issuer.resource_server().audience("orders").required_scopes(["orders:read"]).build()?;
+///
+/// let token = test.token().subject("u1").audience("orders").scope("orders:read orders:write").sign();
+/// let claims = rs.verify_token(&token)?;
+/// assert_eq!(claims.subject(), Some("u1"));
+/// assert!(claims.has_scope("orders:write"));
+///
+/// let foreign = test.token().audience("billing").scope("orders:read").sign();
+/// let Err(Error::Token(e)) = rs.verify_token(&foreign) else { panic!("accepted") };
+/// assert_eq!(e.kind(), TokenErrorKind::WrongAudience);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone)]
+pub struct ResourceServer(Arc<Inner>);
+
+struct Inner {
+    issuer: Issuer,
+    policy: Policy,
+    verified: Option<VerifiedTokens>,
+}
+
+impl ResourceServer {
+    /// Verifies a token and returns its claims.
+    ///
+    /// # Errors
+    /// [`Error::Token`] if the token is refused, [`Error::Network`] if it cannot be judged because the keys cannot be had,
+    /// [`Error::Clock`] if it cannot be judged because the wall clock is not set.
+    pub fn verify_token(&self, token: &str) -> Result<Claims, Error> {
+        self.verify(token, &Expectation::default())
+    }
+
+    /// Like [`verify_token`](Self::verify_token), with other audiences or further scopes for this one call.
+    ///
+    /// # Errors
+    /// As there; also [`Error::Config`] for an empty list of audiences or a malformed scope.
+    pub fn verify_token_with(&self, token: &str, options: &VerifyOptions) -> Result<Claims, Error> {
+        self.verify(token, &options.expectation()?)
+    }
+
+    /// Verifies the token in the value of an `Authorization` header (RFC 6750 §2.1).
+    ///
+    /// ```
+    /// # let test = aero2::testing::TestIssuer::new();
+    /// let rs = test.issuer().resource_server().build()?;
+    /// let header = format!("Bearer {}", test.token().sign());
+    /// assert!(rs.authorize(Some(&header)).is_ok());
+    ///
+    /// let err = rs.authorize(None).unwrap_err();
+    /// assert_eq!((err.http_status(), err.www_authenticate(None).unwrap().as_str()), (401, "Bearer"));
+    /// # Ok::<(), aero2::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`verify_token`](Self::verify_token); without a header, or with one of another scheme, the kind is
+    /// [`MissingToken`](TokenErrorKind::MissingToken).
+    pub fn authorize(&self, authorization: Option<&str>) -> Result<Claims, Error> {
+        self.verify_token(bearer_token(authorization).map_err(Error::token)?)
+    }
+
+    /// The issuer whose tokens it verifies.
+    pub fn issuer(&self) -> &Issuer {
+        &self.0.issuer
+    }
+
+    fn verify(&self, token: &str, expectation: &Expectation<'_>) -> Result<Claims, Error> {
+        let Inner { issuer, policy, verified } = &*self.0;
+        issuer.now().set_wall().ok_or_else(Error::clock)?;
+        policy.check_length(token).map_err(Error::token)?;
+        let Some(verified) = verified else {
+            return self.verify_signature(token, expectation).map(|token| token.claims);
+        };
+        let digest = TokenDigest::of(token);
+        if let Some(known) = verified.get(digest) {
+            let keys = issuer.keys(issuer.deadline())?;
+            if keys.value.serves(&known.key, known.algorithm) {
+                return self.verify_again(known, &keys, expectation);
+            }
+        }
+        let fresh = self.verify_signature(token, expectation)?;
+        verified.insert(digest, fresh.clone());
+        Ok(fresh.claims)
+    }
+
+    /// A token whose signature is known to be good: all that depends on time and policy.
+    fn verify_again(
+        &self,
+        known: VerifiedToken,
+        keys: &HeldKeys,
+        expectation: &Expectation<'_>,
+    ) -> Result<Claims, Error> {
+        let Inner { issuer, policy, .. } = &*self.0;
+        let checked = check_claims(known.claims.set(), policy, expectation, issuer.now().wall);
+        checked.map_err(|kind| refusal(kind, policy, expectation))?;
+        issuer.events().count(Count::VerifiedCacheHit);
+        self.note_staleness(keys);
+        Ok(known.claims)
+    }
+
+    fn verify_signature(&self, token: &str, expectation: &Expectation<'_>) -> Result<VerifiedToken, Error> {
+        let Inner { issuer, policy, .. } = &*self.0;
+        // What is wrong with the token by itself costs no request.
+        let mut presented = Presented::parse(token, policy).map_err(Error::token)?;
+        let deadline = issuer.deadline();
+        let mut keys = issuer.keys(deadline)?;
+        let mut verdict = presented.check(&keys.value, policy, expectation, issuer.now().wall);
+        if let (Verdict::UnknownKid { worth_a_fetch: true }, Some(kid)) = (&verdict, presented.kid()) {
+            let newer =
+                issuer.look_again(kid, keys.generation, deadline).inspect_err(|error| self.note_limit(error))?;
+            if let Some(newer) = newer {
+                keys = newer;
+                verdict = presented.check(&keys.value, policy, expectation, issuer.now().wall);
+            }
+        }
+        match verdict {
+            Verdict::Verified { claims, key, algorithm } => {
+                self.note_staleness(&keys);
+                Ok(VerifiedToken { claims, key, algorithm })
+            }
+            Verdict::UnknownKid { .. } => {
+                issuer.events().emit(&Event::UnknownKidRefused);
+                Err(Error::token(TokenErrorKind::UnknownKey))
+            }
+            Verdict::Refused(kind) => Err(refusal(kind, policy, expectation)),
+        }
+    }
+
+    fn note_staleness(&self, keys: &HeldKeys) {
+        if keys.stale {
+            self.0.issuer.events().emit(&Event::StaleKeysServed);
+        }
+    }
+
+    fn note_limit(&self, error: &Error) {
+        if matches!(error, Error::Network(e) if e.kind() == NetworkErrorKind::RateLimited) {
+            self.0.issuer.events().emit(&Event::RateLimited);
+        }
+    }
+}
+
+impl fmt::Debug for ResourceServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResourceServer").field("issuer", &self.0.issuer.url()).finish_non_exhaustive()
+    }
+}

@@ -219,4 +219,4 @@ impl StdError for TransportError {
 }
 
 /// The longest body that is read: a discovery document or a key set of 64 RSA keys has a tenth of it.
-const MAX_RESPONSE_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_RESPONSE_BYTES: usize = 256 * 1024;

@@ -90,11 +90,6 @@ impl ClaimSet {
         &self.raw
     }
 
-    /// All members, the unregistered ones as well.
-    pub(crate) fn object(&self) -> &Object {
-        &self.object
-    }
-
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.text(self.issuer)
     }
@@ -174,6 +169,23 @@ impl ClaimSet {
     /// `cnf.x5t#S256`: the thumbprint of the sender's certificate (RFC 8705 §3.1).
     pub(crate) fn certificate_thumbprint(&self) -> Option<&str> {
         self.text(self.confirmation?.certificate_thumbprint)
+    }
+
+    /// The text of a top-level member, the unregistered ones as well; likewise the next three.
+    pub(crate) fn get_str(&self, name: &str) -> Option<&str> {
+        self.object.string(name).ok().flatten()
+    }
+
+    pub(crate) fn get_bool(&self, name: &str) -> Option<bool> {
+        self.object.boolean(name).ok().flatten()
+    }
+
+    pub(crate) fn get_i64(&self, name: &str) -> Option<i64> {
+        self.object.number(name).ok().flatten()?.as_i64()
+    }
+
+    pub(crate) fn get_f64(&self, name: &str) -> Option<f64> {
+        self.object.number(name).ok().flatten().map(Number::as_f64)
     }
 
     fn text(&self, span: Option<Span>) -> Option<&str> {

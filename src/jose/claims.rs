@@ -6,7 +6,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::TokenErrorKind;
 use crate::jose::claim_set::ClaimSet;
-use crate::jose::json::{Number, Value};
 use crate::jose::jws::VerifiedPayload;
 
 /// The claims of an access token whose signature was verified and whose every check passed (RFC 7519 §4, RFC 9068 §2.2).
@@ -104,23 +103,23 @@ impl Claims {
 
     /// The text of a top-level claim; `None` if there is none of that name, or if it is no string.
     pub fn get_str(&self, name: &str) -> Option<&str> {
-        self.0.object().string(name).ok().flatten()
+        self.0.get_str(name)
     }
 
     /// The truth value of a top-level claim; `None` if there is none of that name, or if it is no boolean.
     pub fn get_bool(&self, name: &str) -> Option<bool> {
-        self.0.object().boolean(name).ok().flatten()
+        self.0.get_bool(name)
     }
 
     /// The integer in a top-level claim; `None` if there is none of that name, if it is written with a fraction or an exponent, or if an
     /// `i64` cannot hold it.
     pub fn get_i64(&self, name: &str) -> Option<i64> {
-        self.number(name)?.as_i64()
+        self.0.get_i64(name)
     }
 
     /// The number in a top-level claim; `None` if there is none of that name, if it is no number, or if an `f64` cannot hold it.
     pub fn get_f64(&self, name: &str) -> Option<f64> {
-        self.number(name).map(Number::as_f64)
+        self.0.get_f64(name)
     }
 
     /// The payload as it was signed.
@@ -137,13 +136,6 @@ impl Claims {
     pub fn deserialize<T: serde::de::DeserializeOwned>(&self) -> Result<T, crate::error::Error> {
         // serde_json's own error quotes values, so it goes no further.
         serde_json::from_str(self.raw_json()).map_err(|_| crate::error::Error::token(TokenErrorKind::InvalidClaim))
-    }
-
-    fn number(&self, name: &str) -> Option<Number> {
-        match self.0.object().members().get(name)?.value() {
-            Value::Number(number) => Some(number),
-            _ => None,
-        }
     }
 }
 

@@ -170,6 +170,11 @@ impl JwkSet {
         }
     }
 
+    /// Whether a token that names `kid` is known to be of no use with another key set: a key bears it, fit or not.
+    pub(crate) fn bears(&self, kid: &str) -> bool {
+        self.0.usable.iter().chain(&self.0.unfit).any(|jwk| jwk.kid() == Some(kid))
+    }
+
     /// Whether a key of this material still serves this algorithm.
     pub(crate) fn serves(&self, digest: &[u8; 32], algorithm: Algorithm) -> bool {
         self.0.usable.iter().filter_map(|jwk| jwk.fitting(algorithm)).any(|key| key.digest() == digest)

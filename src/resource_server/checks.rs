@@ -26,6 +26,13 @@ pub(crate) struct Policy {
     pub(crate) max_token_bytes: usize,
 }
 
+impl Policy {
+    /// Before any other work.
+    pub(crate) fn check_length(&self, token: &str) -> Result<(), TokenErrorKind> {
+        if token.len() > self.max_token_bytes { Err(TokenErrorKind::TooLong) } else { Ok(()) }
+    }
+}
+
 /// What one call asks on top of the [`Policy`]. The default asks nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Expectation<'a> {
@@ -83,9 +90,7 @@ pub(crate) enum Verdict {
 impl<'a> Presented<'a> {
     /// Steps 1 and 2: no key is needed to refuse here, so no such token ever causes a request.
     pub(crate) fn parse(token: &'a str, policy: &Policy) -> Result<Self, TokenErrorKind> {
-        if token.len() > policy.max_token_bytes {
-            return Err(TokenErrorKind::TooLong);
-        }
+        policy.check_length(token)?;
         let jws = CompactJws::read(token)?;
         if jws.unverified_payload().is_empty() {
             return Err(TokenErrorKind::Malformed);

@@ -1,0 +1,171 @@
+//! Asks the issuer whether a token is active (RFC 7662).
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::client_auth::{Client, ClientAuth};
+use crate::clock::{Deadline, Now};
+use crate::error::{ConfigProblem, Detail, Endpoint, Error};
+use crate::events::Count;
+use crate::introspection::answer::{Introspection, TokenInfo};
+use crate::introspection::answers::Answers;
+use crate::issuer::Issuer;
+use crate::issuer::connection::body_text;
+use crate::jose::claim_set::ClaimSet;
+use crate::jose::json::Object;
+use crate::secret::SecretSource;
+use crate::token_type_hint::TokenTypeHint;
+use crate::transport::Response;
+
+pub(crate) mod answer;
+pub(crate) mod answers;
+
+/// Asks the issuer whether tokens are active: one request each, and the answer knows of revocation. From [`Issuer::introspector`].
+/// A clone is a pointer.
+///
+/// ```
+/// use aero2::Introspection;
+/// # let test = aero2::testing::TestIssuer::new();
+/// # test.register_resource_server("orders", "secret");
+/// # let issuer = test.issuer();
+/// let introspector = issuer.introspector("orders", "secret").build()?;
+///
+/// let token = test.token().subject("u1").audience("orders").sign();
+/// let Introspection::Active(info) = introspector.introspect(&token)? else { panic!("inactive") };
+/// assert_eq!(info.subject(), Some("u1"));
+///
+/// assert!(matches!(introspector.introspect("no such token")?, Introspection::Inactive));
+/// # Ok::<(), aero2::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Introspector {
+    issuer: Issuer,
+    client: Arc<Client>,
+    answers: Option<Arc<Answers>>,
+}
+
+impl Introspector {
+    /// Asks about `token`.
+    ///
+    /// # Errors
+    /// [`Error::OAuth`] if the issuer refuses this client (not the token), [`Error::Network`] if no proper answer can be had,
+    /// [`Error::Clock`] if the answer has `exp` or `nbf` and the wall clock is not set, [`Error::Config`] if the secret cannot be read.
+    pub fn introspect(&self, token: &str) -> Result<Introspection, Error> {
+        self.ask(token, None)
+    }
+
+    /// Asks about `token`, with a hint what it is (RFC 7662 §2.1).
+    ///
+    /// # Errors
+    /// As [`introspect`](Self::introspect).
+    pub fn introspect_with(&self, token: &str, hint: TokenTypeHint) -> Result<Introspection, Error> {
+        self.ask(token, Some(hint))
+    }
+
+    fn ask(&self, token: &str, hint: Option<TokenTypeHint>) -> Result<Introspection, Error> {
+        if token.is_empty() {
+            return Ok(Introspection::Inactive);
+        }
+        let deadline = self.issuer.deadline();
+        let request = || self.request(token, hint, deadline);
+        match &self.answers {
+            Some(answers) => answers.get(token, || self.issuer.now(), deadline, request),
+            None => request(),
+        }
+    }
+
+    fn request(&self, token: &str, hint: Option<TokenTypeHint>, deadline: Deadline) -> Result<Introspection, Error> {
+        let mut form = vec![("token", token)];
+        form.extend(hint.map(|hint| ("token_type_hint", hint.name())));
+        self.issuer.events().count(Count::Introspection);
+        let response = self.issuer.oauth_request(Endpoint::Introspection, &self.client, &form, deadline)?;
+        read_answer(&response, self.issuer.url(), self.issuer.now())
+    }
+}
+
+/// Fails closed: what is no proper answer says nothing about the token (RFC 7662 §2.2).
+fn read_answer(response: &Response, issuer: &str, now: Now) -> Result<Introspection, Error> {
+    let invalid = |detail| Error::invalid_response(Endpoint::Introspection, detail);
+    let text = body_text(Endpoint::Introspection, response)?;
+    let object = Object::parse(text).map_err(|_| invalid(Detail::NotJson))?;
+    match object.boolean("active") {
+        Ok(Some(true)) => {}
+        Ok(Some(false)) => return Ok(Introspection::Inactive),
+        _ => return Err(invalid(Detail::Member("active"))),
+    }
+    let token_type = object.string("token_type").map_err(|_| invalid(Detail::Member("token_type")))?;
+    object.string("username").map_err(|_| invalid(Detail::Member("username")))?;
+    let claims = ClaimSet::parse(text.to_owned()).map_err(|_| invalid(Detail::Claims))?;
+    let info = TokenInfo::new(claims, token_type);
+    Ok(if vouched_for(&info, issuer, now)? { Introspection::Active(info) } else { Introspection::Inactive })
+}
+
+/// An active answer that contradicts itself is none: another issuer, expired (without tolerance, since it is the issuer's own clock
+/// that was asked), or not yet valid.
+fn vouched_for(info: &TokenInfo, issuer: &str, now: Now) -> Result<bool, Error> {
+    if info.issuer().is_some_and(|other| other != issuer) {
+        return Ok(false);
+    }
+    if info.expires_at().is_none() && info.not_before().is_none() {
+        return Ok(true);
+    }
+    let wall = now.set_wall().ok_or_else(Error::clock)?;
+    let ended = info.expires_at().is_some_and(|at| at <= wall);
+    let ahead = info.not_before().is_some_and(|at| at > wall);
+    Ok(!ended && !ahead)
+}
+
+impl fmt::Debug for Introspector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Introspector").field("issuer", &self.issuer.url()).finish_non_exhaustive()
+    }
+}
+
+impl Issuer {
+    /// Begins an [`Introspector`]. `client_id` is the resource server's own id at the issuer: Aero2 vouches for an access token only
+    /// to its audience.
+    pub fn introspector(&self, client_id: impl Into<String>, secret: impl Into<SecretSource>) -> IntrospectorBuilder {
+        IntrospectorBuilder { issuer: self.clone(), client: Client::new(client_id.into(), secret.into()), cache: None }
+    }
+}
+
+/// Makes an [`Introspector`]; from [`Issuer::introspector`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct IntrospectorBuilder {
+    issuer: Issuer,
+    client: Client,
+    cache: Option<(usize, Duration)>,
+}
+
+impl IntrospectorBuilder {
+    /// How the client shows who it is. Defaults to `client_secret_post`, unless the discovery document lists only
+    /// `client_secret_basic`.
+    pub fn client_auth(mut self, auth: ClientAuth) -> Self {
+        self.client.auth = Some(auth);
+        self
+    }
+
+    /// Keeps up to `capacity` answers for `ttl`, never past the token's `exp`, and "inactive" for at most 5 s. A revoked token is taken
+    /// for as long as its answer is kept, so choose `ttl` by what that may cost. Concurrent questions about one token share a
+    /// request. Defaults to none: every question is a request.
+    pub fn cache(mut self, capacity: usize, ttl: Duration) -> Self {
+        self.cache = Some((capacity, ttl));
+        self
+    }
+
+    /// The introspector. Does no I/O.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an empty client id or secret, or a cache without room or time.
+    pub fn build(self) -> Result<Introspector, Error> {
+        let client = Arc::new(self.client.checked()?);
+        let answers = match self.cache {
+            Some((0, _) | (_, Duration::ZERO)) => return Err(Error::config(ConfigProblem::CacheCapacity)),
+            Some((capacity, ttl)) => Some(Arc::new(Answers::new(capacity, ttl))),
+            None => None,
+        };
+        Ok(Introspector { issuer: self.issuer, client, answers })
+    }
+}

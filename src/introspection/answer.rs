@@ -1,0 +1,128 @@
+//! What an issuer says of a token.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::jose::claim_set::{ClaimSet, NumericDate};
+
+/// What the issuer says of a token. That it is inactive is an answer, not an error.
+#[derive(Clone, Debug)]
+pub enum Introspection {
+    /// The issuer vouches for the token.
+    Active(TokenInfo),
+    /// It does not, and never says why: expired, revoked, malformed, of another issuer, or not this client's to ask about. Answer 401.
+    Inactive,
+}
+
+/// What the issuer told of an active token (RFC 7662 §2.2). Like [`Claims`](crate::Claims), but an issuer may leave out anything.
+/// A clone is a pointer; `Debug` shows no values.
+#[derive(Clone)]
+pub struct TokenInfo(Arc<Inner>);
+
+struct Inner {
+    claims: ClaimSet,
+    token_type: Option<String>,
+}
+
+impl TokenInfo {
+    pub(crate) fn new(claims: ClaimSet, token_type: Option<&str>) -> Self {
+        Self(Arc::new(Inner { claims, token_type: token_type.map(str::to_owned) }))
+    }
+
+    /// `token_type`, such as `Bearer`.
+    pub fn token_type(&self) -> Option<&str> {
+        self.0.token_type.as_deref()
+    }
+
+    /// `iss`; where it is given it is the configured issuer.
+    pub fn issuer(&self) -> Option<&str> {
+        self.0.claims.issuer()
+    }
+
+    /// `sub`: a user's id, or the client's own for an M2M token.
+    pub fn subject(&self) -> Option<&str> {
+        self.0.claims.subject()
+    }
+
+    /// `aud`, one or more names of resource servers.
+    pub fn audience(&self) -> Option<&[String]> {
+        self.0.claims.audience()
+    }
+
+    /// `exp`.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.0.claims.expires_at().map(NumericDate::time)
+    }
+
+    /// `iat`.
+    pub fn issued_at(&self) -> Option<SystemTime> {
+        self.0.claims.issued_at().map(NumericDate::time)
+    }
+
+    /// `nbf`.
+    pub fn not_before(&self) -> Option<SystemTime> {
+        self.0.claims.not_before().map(NumericDate::time)
+    }
+
+    /// `jti`.
+    pub fn jwt_id(&self) -> Option<&str> {
+        self.0.claims.jwt_id()
+    }
+
+    /// `client_id`: the client that the token was issued to.
+    pub fn client_id(&self) -> Option<&str> {
+        self.0.claims.client_id()
+    }
+
+    /// `token_use`.
+    pub fn token_use(&self) -> Option<&str> {
+        self.0.claims.token_use()
+    }
+
+    /// `scope`, separated by spaces.
+    pub fn scope(&self) -> Option<&str> {
+        self.0.claims.scope()
+    }
+
+    /// The scopes one by one.
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.0.claims.scopes()
+    }
+
+    /// Whether `scope` is among the scopes.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.0.claims.has_scope(scope)
+    }
+
+    /// A further member, if it is a string.
+    pub fn get_str(&self, name: &str) -> Option<&str> {
+        self.0.claims.get_str(name)
+    }
+
+    /// A further member, if it is a boolean.
+    pub fn get_bool(&self, name: &str) -> Option<bool> {
+        self.0.claims.get_bool(name)
+    }
+
+    /// A further member, if it is a whole number in range.
+    pub fn get_i64(&self, name: &str) -> Option<i64> {
+        self.0.claims.get_i64(name)
+    }
+
+    /// A further member, if it is a number.
+    pub fn get_f64(&self, name: &str) -> Option<f64> {
+        self.0.claims.get_f64(name)
+    }
+
+    /// The whole answer as it came.
+    pub fn raw_json(&self) -> &str {
+        self.0.claims.raw_json()
+    }
+}
+
+impl fmt::Debug for TokenInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenInfo").finish_non_exhaustive()
+    }
+}

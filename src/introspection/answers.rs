@@ -1,0 +1,128 @@
+//! Answers kept for a short while, and one request for all who ask about a token at once. Opt-in; one of these belongs to one client.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::bounded::BoundedMap;
+use crate::clock::{Deadline, Now};
+use crate::digest::{Sha256, sha256};
+use crate::error::{Endpoint, Error, NetworkErrorKind};
+use crate::flight::{Boarding, Flight, Join};
+use crate::introspection::answer::Introspection;
+
+pub(crate) struct Answers {
+    ttl: Duration,
+    state: Mutex<State>,
+}
+
+type Outcome = Result<Introspection, Error>;
+
+/// No token text is kept: both are keyed by the token's digest.
+struct State {
+    known: BoundedMap<Sha256, Known>,
+    flights: HashMap<Sha256, Arc<Flight<Outcome>>>,
+}
+
+struct Known {
+    answer: Introspection,
+    until: Duration,
+}
+
+impl Answers {
+    pub(crate) fn new(capacity: usize, ttl: Duration) -> Self {
+        let state = State { known: BoundedMap::new(capacity), flights: HashMap::new() };
+        Self { ttl, state: Mutex::new(state) }
+    }
+
+    /// The answer about `token`: one that is kept, else that of the one request which all who ask now share. An error is shared, too,
+    /// but not kept.
+    pub(crate) fn get(
+        &self,
+        token: &str,
+        clock: impl Fn() -> Now,
+        deadline: Deadline,
+        ask: impl FnOnce() -> Outcome,
+    ) -> Outcome {
+        let key = sha256(token.as_bytes());
+        let flight = {
+            let now = clock();
+            let mut state = self.state.lock();
+            if let Some(answer) = state.fresh(&key, now) {
+                return Ok(answer);
+            }
+            state
+                .flights
+                .entry(key)
+                .or_insert_with(|| Arc::new(Flight::new(Err(failure(NetworkErrorKind::Io)))))
+                .clone()
+        };
+        match flight.board(Join::Current, deadline) {
+            Boarding::Landed(outcome) => outcome,
+            Boarding::TimedOut => Err(failure(NetworkErrorKind::Timeout)),
+            Boarding::Reentrant => Err(failure(NetworkErrorKind::Reentrant)),
+            Boarding::Leader(takeoff) => {
+                let _off_the_list = OffTheList { answers: self, key, flight: &flight };
+                // Another flight may have landed between the look-up and the take-off.
+                let now = clock();
+                let known = self.state.lock().fresh(&key, now);
+                if let Some(answer) = known {
+                    return takeoff.land(Ok(answer));
+                }
+                let outcome = ask();
+                if let Ok(answer) = &outcome {
+                    self.keep(key, answer, clock());
+                }
+                takeoff.land(outcome)
+            }
+        }
+    }
+
+    fn keep(&self, key: Sha256, answer: &Introspection, now: Now) {
+        let ttl = match answer {
+            Introspection::Active(_) => self.ttl,
+            Introspection::Inactive => self.ttl.min(MAX_INACTIVE),
+        };
+        let known = Known { answer: answer.clone(), until: now.monotonic.saturating_add(ttl) };
+        self.state.lock().known.insert(key, known);
+    }
+}
+
+impl State {
+    /// An answer that may still be given: within its time to live, and not past the token's `exp`.
+    fn fresh(&mut self, key: &Sha256, now: Now) -> Option<Introspection> {
+        let known = self.known.get(key)?;
+        let ended = match &known.answer {
+            Introspection::Active(info) => {
+                info.expires_at().is_some_and(|at| now.set_wall().is_none_or(|wall| at <= wall))
+            }
+            Introspection::Inactive => false,
+        };
+        (now.monotonic < known.until && !ended).then(|| known.answer.clone())
+    }
+}
+
+/// Takes a flight off the list when its leader is done, by whatever way.
+struct OffTheList<'a> {
+    answers: &'a Answers,
+    key: Sha256,
+    flight: &'a Arc<Flight<Outcome>>,
+}
+
+impl Drop for OffTheList<'_> {
+    fn drop(&mut self) {
+        let mut state = self.answers.state.lock();
+        if state.flights.get(&self.key).is_some_and(|listed| Arc::ptr_eq(listed, self.flight)) {
+            state.flights.remove(&self.key);
+        }
+    }
+}
+
+fn failure(kind: NetworkErrorKind) -> Error {
+    Error::network(kind, Endpoint::Introspection)
+}
+
+/// "Inactive" may be a token that is not active yet, or a caller's slip: it is not held against it for long.
+const MAX_INACTIVE: Duration = Duration::from_secs(5);

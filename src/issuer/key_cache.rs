@@ -1,0 +1,164 @@
+//! The key set of an issuer, and the budget for asking again on an unknown `kid`.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::clock::Deadline;
+use crate::digest::{Sha256, sha256};
+use crate::error::{Endpoint, Error, NetworkError, NetworkErrorKind};
+use crate::issuer::refreshing::{Held, Refreshing, Source};
+use crate::jose::jwk::JwkSet;
+
+/// The keys of an issuer as a caller got them.
+pub(crate) type HeldKeys = Held<JwkSet>;
+
+pub(crate) struct KeyCache {
+    keys: Refreshing<JwkSet>,
+    unknown: Mutex<UnknownKids>,
+}
+
+impl KeyCache {
+    pub(crate) fn new(max_stale: Duration) -> Self {
+        Self { keys: Refreshing::new(Endpoint::Keys, max_stale), unknown: Mutex::new(UnknownKids::default()) }
+    }
+
+    /// The keys: from the cache where they may serve.
+    pub(crate) fn get(&self, source: &impl Source<JwkSet>, deadline: Deadline) -> Result<HeldKeys, Error> {
+        self.keys.get(source, deadline)
+    }
+
+    pub(crate) fn refresh_if_due(&self, source: &impl Source<JwkSet>, deadline: Deadline) -> Result<(), Error> {
+        self.keys.refresh_if_due(source, deadline)
+    }
+
+    /// Other keys than those of generation `seen`, in which `kid` was not: one request, if the budget allows it. `None` where
+    /// there are none, so that the kid stays unknown.
+    ///
+    /// # Errors
+    /// `RateLimited` at once past the budget, since nothing is known of the token; else why the keys could not be fetched.
+    pub(crate) fn look_again(
+        &self,
+        source: &impl Source<JwkSet>,
+        kid: &str,
+        seen: u64,
+        deadline: Deadline,
+    ) -> Result<Option<HeldKeys>, Error> {
+        let name = sha256(kid.as_bytes());
+        let now = source.monotonic();
+        if let Some(newer) = self.keys.newer_than(seen, now) {
+            return Ok(Some(newer));
+        }
+        if self.unknown.lock().was_refused(&name, now) {
+            return Ok(None);
+        }
+        let admit = |now| self.unknown.lock().admit(now).map_err(rate_limited);
+        let (held, asked) = self.keys.refetch(source, seen, deadline, admit)?;
+        // Only the caller whose own request came back without the kid knows that the issuer does not have it.
+        if asked && !held.value.bears(kid) {
+            self.unknown.lock().refuse(name, source.monotonic());
+        }
+        Ok((held.generation != seen).then_some(held))
+    }
+}
+
+fn rate_limited(wait: Duration) -> Error {
+    Error::Network(NetworkError::new(NetworkErrorKind::RateLimited, Endpoint::Keys).with_retry_after(Some(wait)))
+}
+
+/// The budget for refetches, and the kids that the issuer was asked about and does not have. Pure: the time is an argument.
+#[derive(Default)]
+struct UnknownKids {
+    /// When the bucket will be full again.
+    full_at: Duration,
+    /// By digest: a kid is as long as whoever sent the token likes.
+    refused: VecDeque<(Sha256, Duration)>,
+}
+
+impl UnknownKids {
+    /// Takes one attempt from the bucket, or says how long until the next one.
+    fn admit(&mut self, now: Duration) -> Result<(), Duration> {
+        let full_at = self.full_at.max(now);
+        let missing = full_at.saturating_sub(now);
+        if let Some(wait) = missing.checked_sub(REFILL * (BURST - 1)).filter(|wait| !wait.is_zero()) {
+            return Err(wait);
+        }
+        self.full_at = full_at.saturating_add(REFILL);
+        Ok(())
+    }
+
+    fn was_refused(&self, kid: &Sha256, now: Duration) -> bool {
+        self.refused.iter().any(|(refused, at)| refused == kid && now.saturating_sub(*at) < REFUSED_FOR)
+    }
+
+    fn refuse(&mut self, kid: Sha256, now: Duration) {
+        self.refused.retain(|(refused, at)| *refused != kid && now.saturating_sub(*at) < REFUSED_FOR);
+        if self.refused.len() >= MAX_REFUSED {
+            self.refused.pop_front();
+        }
+        self.refused.push_back((kid, now));
+    }
+}
+
+/// Attempts that may be made at once: a rotation is seen at once even if some token was odd just before.
+const BURST: u32 = 3;
+
+/// One more attempt comes back in this time; with the burst at most 5 requests in the worst minute.
+const REFILL: Duration = Duration::from_secs(30);
+
+/// How long a kid that the issuer does not have is refused without asking.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+
+/// The bucket lets five kids a minute get so far; the rest is room to spare.
+const MAX_REFUSED: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_bucket_gives_three_at_once_and_then_one_in_thirty_seconds() {
+        let mut kids = UnknownKids::default();
+        let start = secs(100);
+        for _ in 0..3 {
+            assert_eq!(kids.admit(start), Ok(()));
+        }
+        assert_eq!(kids.admit(start), Err(secs(30)));
+        assert_eq!(kids.admit(start + secs(29)), Err(secs(1)));
+        assert_eq!(kids.admit(start + secs(30)), Ok(()));
+        assert_eq!(kids.admit(start + secs(30)), Err(secs(30)));
+        assert_eq!(kids.admit(start + secs(60)), Ok(()));
+    }
+
+    #[test]
+    fn the_bucket_fills_up_to_three_and_no_further() {
+        let mut kids = UnknownKids::default();
+        let later = secs(86_400);
+        assert_eq!((0..10).filter(|_| kids.admit(later).is_ok()).count(), 3);
+    }
+
+    #[test]
+    fn a_refused_kid_is_remembered_for_a_minute() {
+        let mut kids = UnknownKids::default();
+        kids.refuse(sha256(b"k"), secs(10));
+        assert!(kids.was_refused(&sha256(b"k"), secs(70) - Duration::from_millis(1)));
+        assert!(!kids.was_refused(&sha256(b"k"), secs(70)));
+        assert!(!kids.was_refused(&sha256(b"other"), secs(10)));
+    }
+
+    #[test]
+    fn the_set_of_refused_kids_is_bounded_and_the_oldest_goes_first() {
+        let mut kids = UnknownKids::default();
+        for i in 0..=MAX_REFUSED {
+            kids.refuse(sha256(i.to_string().as_bytes()), secs(1));
+        }
+        assert_eq!(kids.refused.len(), MAX_REFUSED);
+        assert!(!kids.was_refused(&sha256(b"0"), secs(1)));
+        assert!(kids.was_refused(&sha256(b"1"), secs(1)));
+    }
+}

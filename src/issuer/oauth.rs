@@ -1,0 +1,41 @@
+//! A request to an OAuth endpoint: the URL of the discovery document, client authentication, one more try with a rotated secret.
+
+use crate::client_auth::{Client, Form};
+use crate::clock::Deadline;
+use crate::error::{Endpoint, Error};
+use crate::issuer::Issuer;
+use crate::secret::Secret;
+use crate::transport::Response;
+
+impl Issuer {
+    /// Posts `form` to the endpoint with client authentication. Only a 200 is `Ok`.
+    ///
+    /// After `invalid_client` the secret's source is read once more: if it yields another secret, that one is tried.
+    pub(crate) fn oauth_request(
+        &self,
+        endpoint: Endpoint,
+        client: &Client,
+        form: &[(&str, &str)],
+        deadline: Deadline,
+    ) -> Result<Response, Error> {
+        let metadata = self.metadata(deadline)?;
+        let url = metadata.endpoint(endpoint, self.issuer_url())?;
+        let post = |secret: &Secret| {
+            let mut body = Form::new();
+            for (name, value) in form {
+                body.push(name, value);
+            }
+            let authorization = client.authenticate(&mut body, metadata.auth_methods(endpoint), secret);
+            self.connection().post(endpoint, &url, body.as_bytes(), authorization.as_ref(), deadline)
+        };
+        let secret = client.secret.read()?;
+        let refused = match post(&secret) {
+            Err(Error::OAuth(e)) if e.error_code() == "invalid_client" => Error::OAuth(e),
+            outcome => return outcome,
+        };
+        match client.secret.read() {
+            Ok(rotated) if !rotated.is_same(&secret) => post(&rotated),
+            _ => Err(refused),
+        }
+    }
+}

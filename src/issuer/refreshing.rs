@@ -1,0 +1,328 @@
+//! One value that is fetched, kept and refreshed: the discovery document, the key set.
+//!
+//! A pure plan decides; the shell locks, plans, unlocks, fetches, locks, stores. No I/O and no user code runs under the lock, so a
+//! caller whose value is held never waits for another, whatever is going on.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::backoff::Backoff;
+use crate::clock::Deadline;
+use crate::error::{Endpoint, Error, NetworkErrorKind};
+use crate::flight::{Boarding, Flight, Join, Takeoff};
+use crate::random;
+
+/// Where the value comes from, and what time it is. Called with no lock held.
+pub(crate) trait Source<T> {
+    fn monotonic(&self) -> Duration;
+
+    /// The end of what the one caller that draws a refresh-ahead pays at most.
+    fn refresh_deadline(&self) -> Deadline;
+
+    fn fetch(&self, deadline: Deadline) -> Result<Fetched<T>, Error>;
+}
+
+/// A value fresh from the issuer.
+pub(crate) struct Fetched<T> {
+    pub(crate) value: T,
+    pub(crate) ttl: Duration,
+}
+
+/// A value as the cache holds it.
+#[derive(Clone)]
+pub(crate) struct Held<T> {
+    pub(crate) value: T,
+    /// Counts the values held so far, so that a caller can tell whether another one has come since.
+    pub(crate) generation: u64,
+    /// Past its time to live, since the issuer cannot be reached.
+    pub(crate) stale: bool,
+}
+
+pub(crate) struct Refreshing<T> {
+    state: Mutex<State<T>>,
+    flight: Flight<Result<Held<T>, Error>>,
+    endpoint: Endpoint,
+}
+
+impl<T: Clone> Refreshing<T> {
+    /// Empty; a value serves for `max_stale` past its time to live.
+    pub(crate) fn new(endpoint: Endpoint, max_stale: Duration) -> Self {
+        let crashed = Err(Error::network(NetworkErrorKind::Io, endpoint));
+        Self { state: Mutex::new(State::new(max_stale)), flight: Flight::new(crashed), endpoint }
+    }
+
+    /// The value: from the cache where it may serve, else from the one fetch that all such callers share.
+    pub(crate) fn get(&self, source: &impl Source<T>, deadline: Deadline) -> Result<Held<T>, Error> {
+        let now = source.monotonic();
+        let plan = self.state.lock().plan(now);
+        match plan {
+            Plan::Serve(held) => Ok(held),
+            Plan::RefreshAhead(held) => Ok(self.refresh_ahead(source, held)),
+            Plan::Fetch => self.fetch(source, deadline),
+            Plan::Fail(error) => Err(error),
+        }
+    }
+
+    /// Another value than the one of generation `seen`, asked for now; joins a fetch that is under way. `admit` may refuse the
+    /// request (it is asked only by the caller who would make it). The flag says whether this caller made the request itself.
+    pub(crate) fn refetch(
+        &self,
+        source: &impl Source<T>,
+        seen: u64,
+        deadline: Deadline,
+        admit: impl FnOnce(Duration) -> Result<(), Error>,
+    ) -> Result<(Held<T>, bool), Error> {
+        if let Some(newer) = self.newer_than(seen, source.monotonic()) {
+            return Ok((newer, false));
+        }
+        match self.flight.board(Join::Current, deadline) {
+            Boarding::Landed(outcome) => Ok((outcome?, false)),
+            Boarding::Leader(takeoff) => {
+                let now = source.monotonic();
+                if let Some(newer) = self.newer_than(seen, now) {
+                    return takeoff.land(Ok(newer)).map(|held| (held, false));
+                }
+                let refused = self.state.lock().failure(now).map_or_else(|| admit(now).err(), Some);
+                match refused {
+                    Some(error) => takeoff.land(Err(error)).map(|held| (held, false)),
+                    None => self.fly(takeoff, source, deadline).map(|held| (held, true)),
+                }
+            }
+            Boarding::TimedOut => Err(Error::network(NetworkErrorKind::Timeout, self.endpoint)),
+            Boarding::Reentrant => Err(Error::network(NetworkErrorKind::Reentrant, self.endpoint)),
+        }
+    }
+
+    /// Refreshes if the value is due, and says how that went; for a caller with time to spare.
+    pub(crate) fn refresh_if_due(&self, source: &impl Source<T>, deadline: Deadline) -> Result<(), Error> {
+        let plan = self.state.lock().plan(source.monotonic());
+        match plan {
+            Plan::Serve(_) => Ok(()),
+            Plan::Fail(error) => Err(error),
+            Plan::Fetch => self.fetch(source, deadline).map(drop),
+            Plan::RefreshAhead(_) => match self.flight.try_lead() {
+                Some(takeoff) => self.fly(takeoff, source, deadline).map(drop),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// The present value, if another one than that of generation `seen` is held.
+    pub(crate) fn newer_than(&self, seen: u64, now: Duration) -> Option<Held<T>> {
+        self.state.lock().present(now).filter(|held| held.generation != seen)
+    }
+
+    /// One caller refreshes and pays at most the refresh time-out; all others are served at once, and so is this one if it fails.
+    fn refresh_ahead(&self, source: &impl Source<T>, held: Held<T>) -> Held<T> {
+        let Some(takeoff) = self.flight.try_lead() else { return held };
+        // Another caller may have refreshed between the plan and the take-off.
+        if let Some(newer) = self.newer_than(held.generation, source.monotonic()) {
+            return takeoff.land(Ok(newer)).unwrap_or(held);
+        }
+        self.fly(takeoff, source, source.refresh_deadline()).unwrap_or(held)
+    }
+
+    fn fetch(&self, source: &impl Source<T>, deadline: Deadline) -> Result<Held<T>, Error> {
+        match self.flight.board(Join::Current, deadline) {
+            Boarding::Landed(outcome) => outcome,
+            Boarding::Leader(takeoff) => {
+                // A flight may have landed between the plan and the take-off.
+                let plan = self.state.lock().plan(source.monotonic());
+                match plan {
+                    Plan::Serve(held) => takeoff.land(Ok(held)),
+                    Plan::Fail(error) => takeoff.land(Err(error)),
+                    Plan::Fetch | Plan::RefreshAhead(_) => self.fly(takeoff, source, deadline),
+                }
+            }
+            Boarding::TimedOut => Err(Error::network(NetworkErrorKind::Timeout, self.endpoint)),
+            Boarding::Reentrant => Err(Error::network(NetworkErrorKind::Reentrant, self.endpoint)),
+        }
+    }
+
+    /// Makes the request, stores what came of it, and only then lands.
+    fn fly(
+        &self,
+        takeoff: Takeoff<'_, Result<Held<T>, Error>>,
+        source: &impl Source<T>,
+        deadline: Deadline,
+    ) -> Result<Held<T>, Error> {
+        let fetched = source.fetch(deadline);
+        let (now, draw) = (source.monotonic(), random::draw());
+        let outcome = match fetched {
+            Ok(fetched) => Ok(self.state.lock().store(fetched, now)),
+            Err(error) => Err(self.state.lock().fail(error, now, draw)),
+        };
+        takeoff.land(outcome)
+    }
+}
+
+/// What a caller does now.
+enum Plan<T> {
+    /// From the cache.
+    Serve(Held<T>),
+    /// From the cache, and due: one caller refreshes.
+    RefreshAhead(Held<T>),
+    /// Nothing may serve: wait for the one fetch.
+    Fetch,
+    /// Nothing may serve, and it is too early to ask again.
+    Fail(Error),
+}
+
+/// What the plan decides on. Pure: the time and the draw are arguments.
+struct State<T> {
+    entry: Option<Entry<T>>,
+    generation: u64,
+    backoff: Backoff,
+    last_error: Option<Error>,
+    max_stale: Duration,
+}
+
+struct Entry<T> {
+    value: T,
+    generation: u64,
+    fetched_at: Duration,
+    ttl: Duration,
+}
+
+impl<T: Clone> State<T> {
+    fn new(max_stale: Duration) -> Self {
+        Self { entry: None, generation: 0, backoff: Backoff::default(), last_error: None, max_stale }
+    }
+
+    fn plan(&self, now: Duration) -> Plan<T> {
+        let Some(held) = self.present(now) else {
+            return self.failure(now).map_or(Plan::Fetch, Plan::Fail);
+        };
+        let due = self.entry.as_ref().is_some_and(|entry| entry.age(now) >= entry.ttl.mul_f64(REFRESH_AHEAD));
+        if due && self.backoff.wait(now).is_none() { Plan::RefreshAhead(held) } else { Plan::Serve(held) }
+    }
+
+    /// The value, while it may serve at all.
+    fn present(&self, now: Duration) -> Option<Held<T>> {
+        let entry = self.entry.as_ref()?;
+        let age = entry.age(now);
+        let serves = age < entry.ttl.saturating_add(self.max_stale);
+        serves.then(|| Held { value: entry.value.clone(), generation: entry.generation, stale: age >= entry.ttl })
+    }
+
+    /// The last error, while it is too early to ask again.
+    fn failure(&self, now: Duration) -> Option<Error> {
+        let wait = self.backoff.wait(now)?;
+        self.last_error.clone().map(|error| error.with_retry_after(wait))
+    }
+
+    fn store(&mut self, fetched: Fetched<T>, now: Duration) -> Held<T> {
+        self.backoff.succeeded();
+        self.last_error = None;
+        self.generation = self.generation.wrapping_add(1);
+        let Fetched { value, ttl } = fetched;
+        self.entry = Some(Entry { value: value.clone(), generation: self.generation, fetched_at: now, ttl });
+        Held { value, generation: self.generation, stale: false }
+    }
+
+    /// Notes a failure; the value held, if any, stays.
+    fn fail(&mut self, error: Error, now: Duration, draw: f64) -> Error {
+        self.backoff.failed(now, error.retry_after(), draw);
+        self.last_error = Some(error.clone());
+        error
+    }
+}
+
+impl<T> Entry<T> {
+    fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.fetched_at)
+    }
+}
+
+/// The share of the time to live after which one caller refreshes: early enough that an answer comes before the end of it, late
+/// enough that a steady service asks no more than needed.
+const REFRESH_AHEAD: f64 = 0.8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(600);
+    const MAX_STALE: Duration = Duration::from_secs(3600);
+    const MS: Duration = Duration::from_millis(1);
+
+    fn held_since(now: Duration) -> State<u32> {
+        let mut state = State::new(MAX_STALE);
+        state.store(Fetched { value: 7, ttl: TTL }, now);
+        state
+    }
+
+    fn timeout() -> Error {
+        Error::network(NetworkErrorKind::Timeout, Endpoint::Keys)
+    }
+
+    fn name(plan: &Plan<u32>) -> &'static str {
+        match plan {
+            Plan::Serve(held) if held.stale => "serve stale",
+            Plan::Serve(_) => "serve",
+            Plan::RefreshAhead(held) if held.stale => "refresh stale",
+            Plan::RefreshAhead(_) => "refresh",
+            Plan::Fetch => "fetch",
+            Plan::Fail(_) => "fail",
+        }
+    }
+
+    #[test]
+    fn the_plan_changes_at_each_edge() {
+        let start = Duration::from_secs(5);
+        let state = held_since(start);
+        for (age, expected) in [
+            (Duration::ZERO, "serve"),
+            (Duration::from_secs(480) - MS, "serve"),
+            (Duration::from_secs(480), "refresh"),
+            (TTL - MS, "refresh"),
+            (TTL, "refresh stale"),
+            (TTL + MAX_STALE - MS, "refresh stale"),
+            (TTL + MAX_STALE, "fetch"),
+        ] {
+            assert_eq!(name(&state.plan(start + age)), expected, "{age:?}");
+        }
+    }
+
+    #[test]
+    fn within_the_back_off_held_keys_serve_and_others_get_the_last_error() {
+        let mut state = held_since(Duration::ZERO);
+        state.fail(timeout(), TTL, 0.0);
+        assert_eq!(name(&state.plan(TTL)), "serve stale");
+        assert_eq!(name(&state.plan(TTL + Duration::from_secs(1))), "refresh stale");
+
+        let mut empty = State::<u32>::new(MAX_STALE);
+        empty.fail(timeout(), Duration::ZERO, 0.0);
+        let Plan::Fail(error) = empty.plan(Duration::from_millis(400)) else { panic!("not a failure") };
+        assert_eq!(error.retry_after(), Some(Duration::from_millis(600)));
+        assert_eq!(name(&empty.plan(Duration::from_secs(1))), "fetch");
+    }
+
+    #[test]
+    fn a_failure_never_clears_what_is_held() {
+        let mut state = held_since(Duration::ZERO);
+        for _ in 0..10 {
+            state.fail(timeout(), TTL, 0.5);
+        }
+        assert_eq!(state.present(TTL + MAX_STALE - MS).unwrap().value, 7);
+        assert!(state.present(TTL + MAX_STALE).is_none());
+    }
+
+    #[test]
+    fn a_success_ends_the_back_off_and_starts_a_new_generation() {
+        let mut state = held_since(Duration::ZERO);
+        let first = state.present(Duration::ZERO).unwrap().generation;
+        state.fail(timeout(), TTL, 0.5);
+        let second = state.store(Fetched { value: 8, ttl: TTL }, TTL).generation;
+        assert_ne!(first, second);
+        assert_eq!(name(&state.plan(TTL)), "serve");
+    }
+
+    #[test]
+    fn a_time_to_live_without_end_overflows_nothing() {
+        let mut state = State::new(Duration::MAX);
+        state.store(Fetched { value: 7, ttl: Duration::MAX }, Duration::ZERO);
+        assert_eq!(name(&state.plan(Duration::from_secs(1_000_000_000))), "serve");
+    }
+}

@@ -1,0 +1,76 @@
+//! What one call asks of a token beyond, or instead of, what its resource server asks.
+
+use crate::error::{ConfigProblem, Error};
+use crate::resource_server::checks::{Expectation, Names};
+
+/// Other audiences or further scopes for one call of [`ResourceServer::verify_token_with`](crate::ResourceServer::verify_token_with).
+///
+/// ```
+/// use aero2::VerifyOptions;
+/// # let test = aero2::testing::TestIssuer::new();
+/// let rs = test.issuer().resource_server().audience("shop").build()?;
+/// let token = test.token().audience("orders").scope("orders:write").sign();
+///
+/// let writing = VerifyOptions::new().audience("orders").required_scopes(["orders:write"]);
+/// assert!(rs.verify_token_with(&token, &writing).is_ok());
+/// assert!(rs.verify_token(&token).is_err());
+/// # Ok::<(), aero2::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct VerifyOptions {
+    audiences: Option<Names>,
+    required_scopes: Option<Names>,
+}
+
+impl VerifyOptions {
+    /// Nothing beyond what the resource server asks.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The audience to expect in place of the resource server's own.
+    pub fn audience(self, audience: impl Into<String>) -> Self {
+        self.audiences([audience])
+    }
+
+    /// The audiences of which the token must name one, in place of the resource server's own. An empty list is an
+    /// [`Error::Config`] when the options are used.
+    pub fn audiences<A: Into<String>>(mut self, audiences: impl IntoIterator<Item = A>) -> Self {
+        self.audiences = Some(audiences.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Scopes that the token must have besides those of the resource server. An empty list adds nothing.
+    pub fn required_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
+        let more = scopes.into_iter().map(Into::into);
+        let all = self.required_scopes.iter().flat_map(|names| names.as_slice()).cloned().chain(more).collect();
+        self.required_scopes = Some(all);
+        self
+    }
+
+    pub(crate) fn expectation(&self) -> Result<Expectation<'_>, Error> {
+        self.audiences.as_ref().map_or(Ok(()), check_audiences)?;
+        self.required_scopes.as_ref().map_or(Ok(()), check_scopes)?;
+        Ok(Expectation { audiences: self.audiences.as_ref(), required_scopes: self.required_scopes.as_ref() })
+    }
+}
+
+/// An audience list that some token can satisfy.
+pub(crate) fn check_audiences(audiences: &Names) -> Result<(), Error> {
+    match audiences.as_slice() {
+        [] => Err(Error::config(ConfigProblem::EmptyAudienceList)),
+        all if all.iter().any(String::is_empty) => Err(Error::config(ConfigProblem::EmptyAudience)),
+        _ => Ok(()),
+    }
+}
+
+/// Each a scope-token (RFC 6749 §3.3): one with a space in it would never be found.
+pub(crate) fn check_scopes(scopes: &Names) -> Result<(), Error> {
+    let well_formed = scopes.as_slice().iter().all(|scope| is_scope_token(scope));
+    if well_formed { Ok(()) } else { Err(Error::config(ConfigProblem::Scope)) }
+}
+
+fn is_scope_token(scope: &str) -> bool {
+    !scope.is_empty() && scope.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}

@@ -1,0 +1,84 @@
+//! Withdraws a token (RFC 7009).
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::client_auth::{Client, ClientAuth};
+use crate::error::{Endpoint, Error};
+use crate::issuer::Issuer;
+use crate::secret::SecretSource;
+use crate::token_type_hint::TokenTypeHint;
+
+/// Withdraws tokens of one client. From [`Issuer::revoker`]. A clone is a pointer.
+///
+/// ```
+/// use aero2::{Introspection, TokenTypeHint};
+/// # let test = aero2::testing::TestIssuer::new();
+/// # let issuer = test.issuer();
+/// # let token = test.token().audience("orders").client_id("svc-orders").sign();
+/// # test.register_client("svc-orders", "secret", ["api:read"]);
+/// let revoker = issuer.revoker("svc-orders", "secret").build()?;
+/// revoker.revoke(&token, Some(TokenTypeHint::AccessToken))?;
+///
+/// # test.register_resource_server("orders", "secret");
+/// let introspector = issuer.introspector("orders", "secret").build()?;
+/// assert!(matches!(introspector.introspect(&token)?, Introspection::Inactive));
+/// # Ok::<(), aero2::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Revoker {
+    issuer: Issuer,
+    client: Arc<Client>,
+}
+
+impl Revoker {
+    /// Withdraws `token`. That it is unknown or already withdrawn is no error (RFC 7009 §2.2), nor is an empty one.
+    ///
+    /// # Errors
+    /// [`Error::OAuth`] if the issuer refuses this client, [`Error::Network`] if no answer can be had, [`Error::Config`] if the secret
+    /// cannot be read.
+    pub fn revoke(&self, token: &str, hint: Option<TokenTypeHint>) -> Result<(), Error> {
+        let mut form = vec![("token", token)];
+        form.extend(hint.map(|hint| ("token_type_hint", hint.name())));
+        self.issuer.oauth_request(Endpoint::Revocation, &self.client, &form, self.issuer.deadline()).map(drop)
+    }
+}
+
+impl fmt::Debug for Revoker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Revoker").field("issuer", &self.issuer.url()).finish_non_exhaustive()
+    }
+}
+
+impl Issuer {
+    /// Begins a [`Revoker`] for the client that the tokens were issued to.
+    pub fn revoker(&self, client_id: impl Into<String>, secret: impl Into<SecretSource>) -> RevokerBuilder {
+        RevokerBuilder { issuer: self.clone(), client: Client::new(client_id.into(), secret.into()) }
+    }
+}
+
+/// Makes a [`Revoker`]; from [`Issuer::revoker`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RevokerBuilder {
+    issuer: Issuer,
+    client: Client,
+}
+
+impl RevokerBuilder {
+    /// How the client shows who it is. Defaults to `client_secret_post`, unless the discovery document lists only
+    /// `client_secret_basic`.
+    pub fn client_auth(mut self, auth: ClientAuth) -> Self {
+        self.client.auth = Some(auth);
+        self
+    }
+
+    /// The revoker. Does no I/O.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an empty client id or secret.
+    pub fn build(self) -> Result<Revoker, Error> {
+        let client = Arc::new(self.client.checked()?);
+        Ok(Revoker { issuer: self.issuer, client })
+    }
+}

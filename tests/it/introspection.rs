@@ -1,0 +1,276 @@
+//! Introspection and revocation (DESIGN §6).
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use aero2::testing::{Endpoint, Fault, TestIssuer};
+use aero2::{Clock, Error, Introspection, Introspector, NetworkErrorKind, TokenTypeHint};
+
+use crate::support::{World, network_kind, secs};
+
+fn introspector(world: &World) -> Introspector {
+    world.test.register_resource_server("orders", "s3cret-orders");
+    world.issuer().introspector("orders", "s3cret-orders").build().unwrap()
+}
+
+fn is_active(answer: Result<Introspection, Error>) -> bool {
+    matches!(answer.unwrap(), Introspection::Active(_))
+}
+
+fn answered(body: &str) -> Result<Introspection, Error> {
+    let world = World::new();
+    let introspector = introspector(&world);
+    world.test.fail(Endpoint::Introspection, 1, Fault::json(200, body));
+    introspector.introspect("some token")
+}
+
+#[test]
+fn an_active_answer_tells_all_that_the_issuer_said() {
+    let world = World::new();
+    let introspector = introspector(&world);
+    let token = world.test.token().subject("u1").audience("orders").scope("a b").client_id("c1").sign();
+    let Introspection::Active(info) = introspector.introspect(&token).unwrap() else { panic!("inactive") };
+    assert_eq!((info.subject(), info.client_id(), info.scope()), (Some("u1"), Some("c1"), Some("a b")));
+    assert_eq!(info.issuer(), Some(world.test.url()));
+    assert!(info.expires_at().unwrap() > world.clock.wall());
+    assert_eq!(info.audience(), Some(&["orders".to_owned()][..]));
+    assert!(info.has_scope("b") && !info.has_scope("c"));
+}
+
+#[test]
+fn inactive_is_an_answer_for_all_that_the_issuer_will_not_vouch_for() {
+    let world = World::new();
+    let introspector = introspector(&world);
+    let good = world.test.token().audience("orders").sign();
+    assert!(is_active(introspector.introspect(&good)));
+    world.test.revoke(&good);
+    for token in [good, world.test.token().audience("others").sign(), "garbage".to_owned(), String::new()] {
+        assert!(!is_active(introspector.introspect(&token)), "{token}");
+    }
+}
+
+#[test]
+fn wrong_credentials_of_the_caller_are_an_oauth_error() {
+    let world = World::new();
+    let introspector = world.issuer().introspector("orders", "wrong").build().unwrap();
+    let Err(Error::OAuth(e)) = introspector.introspect("t") else { panic!("no OAuth error") };
+    assert_eq!((e.error_code(), e.status()), ("invalid_client", 401));
+}
+
+#[test]
+fn what_is_no_proper_answer_fails_closed() {
+    for body in [
+        "",
+        "null",
+        "[]",
+        "true",
+        "{}",
+        r#"{"active":"true"}"#,
+        r#"{"active":1}"#,
+        r#"{"active":null}"#,
+        r#"{"active":false,"active":true}"#,
+        r#"{"active":true,"active":true}"#,
+        r#"{"active":true,"exp":"soon"}"#,
+        r#"{"active":true,"exp":null}"#,
+        r#"{"active":true,"exp":1e400}"#,
+        r#"{"active":true,"iss":1}"#,
+        r#"{"active":true,"sub":[]}"#,
+        r#"{"active":true,"aud":{}}"#,
+        r#"{"active":true,"aud":[1]}"#,
+        r#"{"active":true,"scope":7}"#,
+        r#"{"active":true,"client_id":false}"#,
+        r#"{"active":true,"token_type":1}"#,
+        r#"{"active":true,"username":1}"#,
+        r#"{"active":true} x"#,
+    ] {
+        assert_eq!(network_kind(answered(body)), NetworkErrorKind::InvalidResponse, "{body}");
+    }
+}
+
+#[test]
+fn an_active_answer_that_contradicts_itself_is_inactive() {
+    let world = World::new();
+    let now = world.clock.wall().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    for (body, active) in [
+        (r#"{"active":true}"#.to_owned(), true),
+        (format!(r#"{{"active":true,"exp":{now}}}"#), false),
+        (format!(r#"{{"active":true,"exp":{}}}"#, now + 1), true),
+        (format!(r#"{{"active":true,"nbf":{}}}"#, now + 1), false),
+        (format!(r#"{{"active":true,"nbf":{now}}}"#), true),
+        (r#"{"active":true,"iss":"https://other.example"}"#.to_owned(), false),
+        (format!(r#"{{"active":true,"iss":"{}"}}"#, world.test.url()), true),
+    ] {
+        assert_eq!(is_active(answered(&body)), active, "{body}");
+    }
+}
+
+#[test]
+fn with_an_unset_clock_an_answer_that_needs_it_is_a_clock_error() {
+    let world = World::new();
+    let introspector = introspector(&world);
+    let token = world.test.token().audience("orders").sign();
+    world.test.fail(Endpoint::Introspection, 1, Fault::json(200, r#"{"active":true}"#));
+    world.test.fail(Endpoint::Introspection, 1, Fault::json(200, r#"{"active":true,"exp":4000000000}"#));
+    world.clock.set_wall(UNIX_EPOCH + secs(1_767_225_599));
+    assert!(is_active(introspector.introspect(&token)));
+    assert!(matches!(introspector.introspect(&token), Err(Error::Clock(_))));
+}
+
+#[test]
+fn without_a_cache_every_question_is_a_request() {
+    let world = World::new();
+    let introspector = introspector(&world);
+    let token = world.test.token().audience("orders").sign();
+    for _ in 0..3 {
+        assert!(is_active(introspector.introspect(&token)));
+    }
+    assert_eq!(world.test.requests(Endpoint::Introspection), 3);
+    assert_eq!(world.test.requests(Endpoint::Discovery), 1);
+}
+
+fn caching(world: &World) -> Introspector {
+    world.test.register_resource_server("orders", "s3cret-orders");
+    world.issuer().introspector("orders", "s3cret-orders").cache(2, secs(60)).build().unwrap()
+}
+
+#[test]
+fn a_cached_answer_serves_for_its_time_and_never_past_exp() {
+    let world = World::new();
+    let introspector = caching(&world);
+    let token = world.test.token().audience("orders").sign();
+    assert!(is_active(introspector.introspect(&token)));
+    world.clock.advance(secs(59));
+    assert!(is_active(introspector.introspect_with(&token, TokenTypeHint::AccessToken)));
+    assert_eq!(world.test.requests(Endpoint::Introspection), 1, "the hint is no part of the key");
+    world.clock.advance(secs(1));
+    assert!(is_active(introspector.introspect(&token)));
+    assert_eq!(world.test.requests(Endpoint::Introspection), 2);
+
+    let short = world.test.token().audience("orders").lifetime(secs(10)).sign();
+    assert!(is_active(introspector.introspect(&short)));
+    world.clock.advance(secs(10));
+    assert!(!is_active(introspector.introspect(&short)));
+    assert_eq!(world.test.requests(Endpoint::Introspection), 4);
+}
+
+#[test]
+fn inactive_is_kept_for_five_seconds_at_most() {
+    let world = World::new();
+    let introspector = caching(&world);
+    assert!(!is_active(introspector.introspect("t")));
+    world.clock.advance(Duration::from_millis(4999));
+    assert!(!is_active(introspector.introspect("t")));
+    assert_eq!(world.test.requests(Endpoint::Introspection), 1);
+    world.clock.advance(Duration::from_millis(1));
+    assert!(!is_active(introspector.introspect("t")));
+    assert_eq!(world.test.requests(Endpoint::Introspection), 2);
+}
+
+#[test]
+fn one_flight_per_token_and_its_error_is_shared_but_not_kept() {
+    let world = World::new();
+    let introspector = caching(&world);
+    introspector.introspect("warm up").unwrap();
+    world.test.reset_counts();
+    world.test.fail(Endpoint::Introspection, 1, Fault::status(503));
+    let gate = world.test.gate(Endpoint::Introspection);
+    std::thread::scope(|scope| {
+        let leader = scope.spawn(|| network_kind(introspector.introspect("t")));
+        gate.wait_until_reached(1);
+        // Another token is another flight.
+        let other = scope.spawn(|| introspector.introspect("u").map(drop));
+        gate.wait_until_reached(2);
+        gate.release();
+        let _ = (leader.join().unwrap(), other.join().unwrap());
+    });
+    assert_eq!(world.test.requests(Endpoint::Introspection), 2);
+    assert!(!is_active(introspector.introspect("t")));
+}
+
+#[test]
+fn the_cache_is_bounded() {
+    let world = World::new();
+    let introspector = caching(&world);
+    for token in ["a", "b", "c", "a"] {
+        introspector.introspect(token).unwrap();
+    }
+    assert_eq!(world.test.requests(Endpoint::Introspection), 4);
+}
+
+#[test]
+fn a_cache_without_room_or_time_and_an_empty_client_are_configuration_errors() {
+    let issuer = TestIssuer::new().issuer();
+    let builder = || issuer.introspector("c", "s");
+    for refused in [
+        builder().cache(0, secs(1)).build().map(drop),
+        builder().cache(1, Duration::ZERO).build().map(drop),
+        issuer.introspector("", "s").build().map(drop),
+        issuer.introspector("c", "").build().map(drop),
+        issuer.revoker("", "s").build().map(drop),
+    ] {
+        assert!(matches!(refused, Err(Error::Config(_))), "{refused:?}");
+    }
+}
+
+#[test]
+fn revocation_withdraws_a_token_and_an_unknown_one_is_no_error() {
+    let world = World::new();
+    let introspector = introspector(&world);
+    let token = world.test.token().audience("orders").client_id(TestIssuer::CLIENT_ID).sign();
+    assert!(is_active(introspector.introspect(&token)));
+    let revoker = world.issuer().revoker(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET).build().unwrap();
+    revoker.revoke(&token, Some(TokenTypeHint::AccessToken)).unwrap();
+    revoker.revoke("never heard of", None).unwrap();
+    assert!(!is_active(introspector.introspect(&token)));
+}
+
+#[test]
+fn a_human_sentence_is_no_oauth_error_code() {
+    for (body, code) in [
+        (r#"{"error":"Something went wrong"}"#, None),
+        (r#"{"error":"validation_error","message":"x"}"#, Some("validation_error")),
+        (r#"{"error":""}"#, None),
+        (r#"{"error":"UPPER"}"#, None),
+        (r#"{"error":5}"#, None),
+        (r#"{"error":"a","error":"a"}"#, None),
+        ("<html>", None),
+        ("", None),
+        (r#"{"error":"abc.def-1_2","error_description":7}"#, Some("abc.def-1_2")),
+    ] {
+        let world = World::new();
+        let introspector = introspector(&world);
+        world.test.fail(Endpoint::Introspection, 1, Fault::json(400, body));
+        match (introspector.introspect("t"), code) {
+            (Err(Error::OAuth(e)), Some(code)) => assert_eq!(e.error_code(), code),
+            (Err(Error::Network(e)), None) => assert_eq!(e.kind(), NetworkErrorKind::Status(400), "{body}"),
+            (other, _) => panic!("{body}: {other:?}"),
+        }
+    }
+    let longest = format!(r#"{{"error":"{}"}}"#, "a".repeat(64));
+    let too_long = format!(r#"{{"error":"{}"}}"#, "a".repeat(65));
+    for (body, oauth) in [(longest, true), (too_long, false)] {
+        let world = World::new();
+        let introspector = introspector(&world);
+        world.test.fail(Endpoint::Introspection, 1, Fault::json(400, body));
+        assert_eq!(matches!(introspector.introspect("t"), Err(Error::OAuth(_))), oauth);
+    }
+}
+
+#[test]
+fn a_secret_rotated_at_its_source_is_tried_once_more() {
+    let world = World::new();
+    world.test.register_resource_server("orders", "new-secret");
+    let reads = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let source = {
+        let reads = reads.clone();
+        aero2::SecretSource::from_fn(move || {
+            let first = reads.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+            Ok::<_, std::io::Error>(if first { "old-secret" } else { "new-secret" }.to_owned())
+        })
+    };
+    let introspector = world.issuer().introspector("orders", source).build().unwrap();
+    assert!(!is_active(introspector.introspect("t")));
+    assert_eq!(world.test.requests(Endpoint::Introspection), 2);
+    let fixed = world.issuer().introspector("orders", "always wrong").build().unwrap();
+    assert!(matches!(fixed.introspect("t"), Err(Error::OAuth(_))));
+    assert_eq!(world.test.requests(Endpoint::Introspection), 3);
+}

@@ -1,0 +1,45 @@
+//! What several modules need.
+
+use std::time::Duration;
+
+use aero2::testing::{ManualClock, TestIssuer};
+use aero2::{Error, Issuer, IssuerBuilder, NetworkErrorKind, TokenErrorKind};
+
+pub(crate) const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A test issuer whose time, and that of the issuers made for it, is in the test's hand.
+pub(crate) struct World {
+    pub(crate) test: TestIssuer,
+    pub(crate) clock: ManualClock,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let clock = ManualClock::new();
+        Self { test: TestIssuer::with_clock(clock.clone()), clock }
+    }
+
+    pub(crate) fn builder(&self) -> IssuerBuilder {
+        Issuer::builder(self.test.url()).transport(self.test.transport()).clock(self.clock.clone())
+    }
+
+    pub(crate) fn issuer(&self) -> Issuer {
+        self.builder().build().unwrap()
+    }
+}
+
+pub(crate) fn token_kind<T: std::fmt::Debug>(outcome: Result<T, Error>) -> TokenErrorKind {
+    match outcome {
+        Err(Error::Token(e)) => e.kind(),
+        other => panic!("not a refused token: {other:?}"),
+    }
+}
+
+pub(crate) fn network_kind<T: std::fmt::Debug>(outcome: Result<T, Error>) -> NetworkErrorKind {
+    match outcome {
+        Err(Error::Network(e)) => e.kind(),
+        other => panic!("not a network error: {other:?}"),
+    }
+}
