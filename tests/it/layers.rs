@@ -78,7 +78,7 @@ fn lib_rs_defines_nothing() {
 fn planted_violations_are_found() {
     for (file, text, expected) in [
         ("secret", "use crate::error::Error;", "secret imports error"),
-        ("secret", "use {std::fmt, crate::{clock::Now}};", "secret imports clock"),
+        ("clock", "use {std::fmt, crate::{secret::Secret}};", "clock imports secret"),
         ("secret", "fn f() -> u8 { super::error::CODE }", "secret imports error"),
         ("secret", "fn f(_: &crate::error::Error) {}", "secret imports error"),
         ("secret", "mod inner { fn f() { crate::error::g::<u8>() } }", "secret imports error"),
