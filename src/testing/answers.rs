@@ -9,7 +9,7 @@ use miniserde::json::{self, Number, Object, Value};
 
 use super::form::{self, Form, Refusal};
 use super::json::Json;
-use super::script::{Endpoint, FaultKind};
+use super::script::{Endpoint, FaultKind, Patience};
 use super::state::{Client, State};
 use super::token::{TestToken, numeric_date};
 use crate::{NetworkErrorKind, Response};
@@ -76,12 +76,12 @@ pub(super) fn handle(
     state: &Arc<State>,
     site: &Site,
     incoming: &Incoming<'_>,
-    gives_up: &dyn Fn() -> bool,
+    patience: &Patience<'_>,
 ) -> Result<Response, NetworkErrorKind> {
     let Some(endpoint) = site.endpoint(incoming.path()) else { return Ok(not_found()) };
-    match state.script.arrive(endpoint, gives_up).map(|fault| fault.0) {
-        None => Ok(dated(answer(state, site, &site.url, endpoint, incoming), state.now())),
-        Some(FaultKind::Issuer(name)) => Ok(dated(answer(state, site, &name, endpoint, incoming), state.now())),
+    match state.script.arrive(endpoint, patience).map(|fault| fault.0) {
+        None => Ok(dated(&answer(state, site, &site.url, endpoint, incoming), state.now())),
+        Some(FaultKind::Issuer(name)) => Ok(dated(&answer(state, site, &name, endpoint, incoming), state.now())),
         Some(FaultKind::Answer { status, headers, body }) => Ok(Response::new(status, headers, body)),
         Some(FaultKind::Transport(kind)) => Err(kind),
     }
@@ -315,7 +315,7 @@ fn answer_with<'h>(status: u16, body: &Json, more: impl IntoIterator<Item = (&'h
 }
 
 /// Every server with a clock sends `Date` (RFC 9110 §6.6.1).
-fn dated(response: Response, now: SystemTime) -> Response {
+fn dated(response: &Response, now: SystemTime) -> Response {
     let date = ("date".to_owned(), http_date(now));
     let headers: Vec<_> = response.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     Response::new(response.status(), headers.into_iter().chain([date]), response.body().to_vec())

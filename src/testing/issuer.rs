@@ -16,6 +16,7 @@ use super::server::TestServer;
 use super::state::{Client, Settings, State};
 use super::token::{TestToken, random_text};
 use crate::jose::Algorithm;
+use crate::{Issuer, IssuerBuilder};
 
 /// An issuer for tests that answers as Aero2 does: discovery document, key set, tokens by client_credentials, introspection and
 /// revocation. A clone is the same issuer.
@@ -94,6 +95,24 @@ impl TestIssuer {
     /// The way to this issuer without a network. It knows no other host.
     pub fn transport(&self) -> TestTransport {
         TestTransport::new(self.state.clone(), self.site.clone())
+    }
+
+    /// The builder of an [`Issuer`] that is wired to this one, clock included.
+    pub fn issuer_builder(&self) -> IssuerBuilder {
+        let builder = Issuer::builder(self.url()).transport(self.transport());
+        match &self.state.settings.clock {
+            Some(clock) => builder.clock(clock.clone()),
+            None => builder,
+        }
+    }
+
+    /// A new [`Issuer`] that is wired to this one, clock included; it has caches of its own.
+    ///
+    /// # Panics
+    /// When the URL given to [`with_url`](Self::with_url) is none that an issuer may have.
+    #[expect(clippy::expect_used, reason = "documented; a test's own URL is wrong")]
+    pub fn issuer(&self) -> Issuer {
+        self.issuer_builder().build().expect("a test issuer's URL must be one that an issuer may have")
     }
 
     /// Puts the same issuer (keys, clients, script, counts) on a free port of 127.0.0.1 as well, until the handle is dropped. Seen

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::answers::{self, Incoming, Site};
 use super::state::State;
@@ -34,8 +34,11 @@ impl Transport for TestTransport {
             body: request.body().unwrap_or_default(),
         };
         let limit = Instant::now().checked_add(request.timeout());
-        let out_of_time = || limit.is_some_and(|limit| Instant::now() >= limit);
-        answers::handle(state, site, &incoming, &out_of_time).map_err(TransportError::new)
+        let patience = || match limit {
+            Some(limit) => limit.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()),
+            None => Some(Duration::MAX),
+        };
+        answers::handle(state, site, &incoming, &patience).map_err(TransportError::new)
     }
 }
 

@@ -140,10 +140,10 @@ impl Gate {
     #[expect(clippy::panic, reason = "a test that waits in vain fails here rather than hanging")]
     pub fn wait_until_reached(&self, requests: usize) {
         let mut held = self.0.held.lock();
-        let limit = Instant::now() + PATIENCE;
+        let limit = Instant::now() + LIMIT;
         while held.reached < requests {
             if self.0.changed.wait_until(&mut held, limit).timed_out() {
-                panic!("{} of {requests} requests have reached the gate in {PATIENCE:?}", held.reached);
+                panic!("{} of {requests} requests have reached the gate in {LIMIT:?}", held.reached);
             }
         }
     }
@@ -179,20 +179,21 @@ impl GateState {
     }
 
     /// False if the request gave up waiting.
-    fn pass(&self, gives_up: &dyn Fn() -> bool) -> bool {
+    fn pass(&self, patience: &Patience<'_>) -> bool {
         let mut held = self.held.lock();
         held.reached += 1;
         self.changed.notify_all();
         while !held.open && held.passes == 0 {
-            if gives_up() {
-                return false;
-            }
-            self.changed.wait_for(&mut held, GIVE_UP_CHECK);
+            let Some(wait) = patience() else { return false };
+            self.changed.wait_for(&mut held, wait);
         }
         held.passes = held.passes.saturating_sub(1);
         true
     }
 }
+
+/// How long a request waits on before it is asked again; `None` when it gives up.
+pub(super) type Patience<'a> = dyn Fn() -> Option<Duration> + 'a;
 
 /// Counts, gates and faults of all endpoints.
 #[derive(Default)]
@@ -207,7 +208,7 @@ struct Entry {
 
 impl Script {
     /// A request arrives: it is counted, waits at the gates, and meets the fault that is due. No lock is held meanwhile.
-    pub(super) fn arrive(&self, endpoint: Endpoint, gives_up: &dyn Fn() -> bool) -> Option<Fault> {
+    pub(super) fn arrive(&self, endpoint: Endpoint, patience: &Patience<'_>) -> Option<Fault> {
         let gates = {
             let mut endpoints = self.0.lock();
             let entry = endpoints.entry(endpoint).or_default();
@@ -215,7 +216,7 @@ impl Script {
             entry.gates.retain(|gate| !gate.is_open());
             entry.gates.clone()
         };
-        if !gates.iter().all(|gate| gate.pass(gives_up)) {
+        if !gates.iter().all(|gate| gate.pass(patience)) {
             return Some(Fault::transport(NetworkErrorKind::Timeout));
         }
         self.0.lock().entry(endpoint).or_default().next_fault()
@@ -254,10 +255,7 @@ impl Entry {
 }
 
 /// How long a test waits for what must happen.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How often a request that is held back looks whether it has run out of time.
-const GIVE_UP_CHECK: Duration = Duration::from_millis(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -273,7 +271,7 @@ mod tests {
             Some(Fault(FaultKind::Answer { status, .. })) => status,
             _ => 200,
         };
-        let met: Vec<u16> = (0..4).map(|_| status(script.arrive(Endpoint::Token, &|| false))).collect();
+        let met: Vec<u16> = (0..4).map(|_| status(script.arrive(Endpoint::Token, &|| Some(LIMIT)))).collect();
         assert_eq!(met, [500, 500, 502, 200]);
         assert_eq!((script.requests(Endpoint::Token), script.requests(Endpoint::Keys)), (4, 0));
     }
@@ -283,11 +281,11 @@ mod tests {
         let script = Script::default();
         let gate = script.gate(Endpoint::Keys);
         gate.let_pass(1);
-        assert!(script.arrive(Endpoint::Keys, &|| false).is_none());
-        assert!(script.arrive(Endpoint::Keys, &|| true).is_some(), "out of time");
+        assert!(script.arrive(Endpoint::Keys, &|| Some(LIMIT)).is_none());
+        assert!(script.arrive(Endpoint::Keys, &|| None).is_some(), "out of time");
         assert_eq!(gate.reached(), 2);
         std::thread::scope(|scope| {
-            let held = scope.spawn(|| script.arrive(Endpoint::Keys, &|| false));
+            let held = scope.spawn(|| script.arrive(Endpoint::Keys, &|| Some(LIMIT)));
             gate.wait_until_reached(3);
             drop(gate);
             assert!(held.join().unwrap().is_none());

@@ -7,13 +7,15 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::answers::{self, Incoming, Site};
+use super::memory::TestTransport;
 use super::state::State;
 use super::token::TestToken;
-use crate::Response;
+use crate::{Issuer, IssuerBuilder, Response};
 
 /// A [`TestIssuer`](super::TestIssuer) on a loopback port, for programs in any language. Dropping it closes all connections and joins all threads.
 ///
@@ -62,6 +64,31 @@ impl TestServer {
     /// The port.
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// The builder of an [`Issuer`] for this URL, with the test issuer's clock; it goes over HTTP with the feature
+    /// `ureq`, and in memory without.
+    pub fn issuer_builder(&self) -> IssuerBuilder {
+        let builder = if cfg!(feature = "ureq") {
+            Issuer::builder(self.url())
+        } else {
+            Issuer::builder(self.url())
+                .transport(TestTransport::new(self.shared.state.clone(), self.shared.site.clone()))
+        };
+        match self.shared.state.clock() {
+            Some(clock) => builder.clock(clock.clone()),
+            None => builder,
+        }
+    }
+
+    /// A new [`Issuer`] for this URL, with the test issuer's clock and caches of its own; it goes over HTTP with the
+    /// feature `ureq`, and in memory without.
+    ///
+    /// # Panics
+    /// Never, unless a loopback URL stopped being one that an issuer may have.
+    #[expect(clippy::expect_used, reason = "a loopback URL is one that an issuer may have")]
+    pub fn issuer(&self) -> Issuer {
+        self.issuer_builder().build().expect("an issuer on loopback")
     }
 
     /// A token to be signed by the issuer under this URL: a good one, unless the test says otherwise.
@@ -127,7 +154,8 @@ impl Shared {
                 authorization: request.header("authorization"),
                 body: &request.body,
             };
-            let answer = answers::handle(&self.state, &self.site, &incoming, &|| self.stopping());
+            let answer =
+                answers::handle(&self.state, &self.site, &incoming, &|| (!self.stopping()).then_some(STOP_CHECK));
             let mut out = stream;
             let Ok(response) = answer else { return out.write_all(BROKEN_ANSWER) };
             out.write_all(&written(&response, request.closes))?;
@@ -219,6 +247,9 @@ fn invalid() -> io::Error {
 /// What comes of a transport error: an answer that breaks off. One that ended before its first byte may be asked for again at
 /// once (RFC 9110 §9.2.2), so it would not be the failure that the test asked for.
 const BROKEN_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-";
+
+/// How often a request that is held back looks whether the server stops.
+const STOP_CHECK: Duration = Duration::from_millis(20);
 
 /// Request line and headers, in bytes.
 const MAX_HEAD: u64 = 64 * 1024;

@@ -47,7 +47,8 @@ const LEVELS: &[&[&str]] = &[
     &["testing/state"],
     &["testing/token"],
     &["testing/answers"],
-    &["testing/memory", "testing/server"],
+    &["testing/memory"],
+    &["testing/server"],
     &["testing/issuer"],
     &["testing"],
     // 9: the table of contents

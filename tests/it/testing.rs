@@ -4,10 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
-use aero2::Clock;
-use aero2::NetworkErrorKind;
 use aero2::jose::Algorithm;
 use aero2::testing::{Endpoint, Fault, Json, ManualClock, TestIssuer, TestServer};
+use aero2::{Clock, Error, Issuer, NetworkErrorKind, TokenErrorKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -382,4 +381,54 @@ fn one_connection_serves_many_requests() {
         }
         assert!(answer.starts_with(b"HTTP/1.1 404 "));
     }
+}
+
+fn kind(result: Result<aero2::Claims, Error>) -> TokenErrorKind {
+    match result.unwrap_err() {
+        Error::Token(e) => e.kind(),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_token_of_every_algorithm_just_works_and_its_bad_twins_do_not() {
+    for algorithm in Algorithm::ALL {
+        let test = TestIssuer::new();
+        let rs = test.issuer().resource_server().build().unwrap();
+        assert!(rs.verify_token(&test.token().sign()).is_ok(), "the keys are cached before the algorithm is in use");
+        let token = test.token().algorithm(algorithm);
+        assert!(rs.verify_token(&token.sign()).is_ok(), "{algorithm}");
+        assert_eq!(kind(rs.verify_token(&token.clone().bad_signature().sign())), TokenErrorKind::BadSignature);
+        assert_eq!(kind(rs.verify_token(&token.clone().other_key().sign())), TokenErrorKind::BadSignature);
+        assert_eq!(kind(rs.verify_token(&token.clone().key_id("k").sign())), TokenErrorKind::UnknownKey);
+        assert_eq!(kind(rs.verify_token(&token.header("alg", "none").sign())), TokenErrorKind::UnsupportedAlgorithm);
+    }
+}
+
+#[test]
+fn the_transport_knows_no_other_host() {
+    let test = TestIssuer::new();
+    let other = Issuer::builder("https://test.aero2.example.evil").transport(test.transport()).build().unwrap();
+    assert!(matches!(other.preload(), Err(Error::Network(e)) if e.kind() == NetworkErrorKind::Dns));
+    assert_eq!(test.requests(Endpoint::Discovery), 0);
+}
+
+#[test]
+fn a_request_held_back_in_memory_fails_when_its_time_is_up() {
+    let test = TestIssuer::new();
+    let gate = test.gate(Endpoint::Discovery);
+    let issuer = test.issuer_builder().timeout(Duration::from_millis(20)).build().unwrap();
+    assert!(matches!(issuer.preload(), Err(Error::Network(e)) if e.kind() == NetworkErrorKind::Timeout));
+    assert_eq!(gate.reached(), 1);
+    drop(gate);
+    assert!(test.issuer().preload().is_ok());
+}
+
+#[test]
+fn no_debug_output_holds_a_token_or_a_secret() {
+    let test = TestIssuer::new();
+    let server = test.serve().unwrap();
+    let shown =
+        format!("{test:?} {server:?} {:?} {:?} {:?}", test.transport(), test.token(), test.gate(Endpoint::Keys));
+    assert!(shown.contains("https://test.aero2.example") && !shown.contains("test-secret"), "{shown}");
 }
