@@ -171,16 +171,17 @@ fn one_flight_per_token_and_its_error_is_shared_but_not_kept() {
     let introspector = caching(&world);
     introspector.introspect("warm up").unwrap();
     world.test.reset_counts();
-    world.test.fail(Endpoint::Introspection, 1, Fault::status(503));
+    world.test.fail(Endpoint::Introspection, 2, Fault::status(503));
     let gate = world.test.gate(Endpoint::Introspection);
     std::thread::scope(|scope| {
         let leader = scope.spawn(|| network_kind(introspector.introspect("t")));
         gate.wait_until_reached(1);
         // Another token is another flight.
-        let other = scope.spawn(|| introspector.introspect("u").map(drop));
+        let other = scope.spawn(|| network_kind(introspector.introspect("u")));
         gate.wait_until_reached(2);
         gate.release();
-        let _ = (leader.join().unwrap(), other.join().unwrap());
+        let down = NetworkErrorKind::Status(503);
+        assert_eq!((leader.join().unwrap(), other.join().unwrap()), (down, down));
     });
     assert_eq!(world.test.requests(Endpoint::Introspection), 2);
     assert!(!is_active(introspector.introspect("t")));

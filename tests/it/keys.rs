@@ -395,7 +395,9 @@ fn a_document_of_another_issuer_is_refused() {
 
 #[test]
 fn a_discovery_document_that_names_a_plain_http_key_set_is_refused() {
-    for url in ["http://test.aero2.example/keys", "http://127.0.0.1/keys", "ftp://x/keys", "https://user@x/keys", "/keys"] {
+    for url in
+        ["http://test.aero2.example/keys", "http://127.0.0.1/keys", "ftp://x/keys", "https://user@x/keys", "/keys"]
+    {
         let test = TestIssuer::new();
         test.set_metadata("jwks_uri", url);
         assert_eq!(network_kind(test.issuer().preload()), NetworkErrorKind::InvalidResponse, "{url}");

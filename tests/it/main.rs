@@ -1,5 +1,9 @@
 //! The integration tests: one binary, one module per capability, the public API only.
 #![cfg(test)] // so that helpers count as tests for the lints too
 
+mod introspection;
+mod keys;
 mod layers;
+mod resource_server;
+mod support;
 mod testing;

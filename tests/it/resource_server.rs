@@ -127,7 +127,8 @@ fn another_signature_over_a_known_token_is_not_known() {
     let token = test.token().sign();
     rs.verify_token(&token).unwrap();
     let (signed, _) = token.rsplit_once('.').unwrap();
-    let (_, signature) = test.token().subject("another").sign().rsplit_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let (_, signature) =
+        test.token().subject("another").sign().rsplit_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     assert_eq!(token_kind(rs.verify_token(&format!("{signed}.{signature}"))), TokenErrorKind::BadSignature);
 }
 
