@@ -1,13 +1,18 @@
-//! How a client proves who it is (RFC 6749 §2.3.1), and the form that it posts.
+//! How a client proves who it is (RFC 6749 §2.3, RFC 7523), and the form that it posts.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use crate::client_auth::assertion::{ASSERTION_TYPE, PrivateKeyJwt};
+use crate::clock::Now;
 use crate::error::{ConfigProblem, Error};
 use crate::secret::{Secret, SecretSource};
 
-/// How the client secret is sent. Without a choice it is [`SecretPost`](Self::SecretPost), which is what Aero2 takes, unless the discovery
+pub(crate) mod assertion;
+pub(crate) mod signing_key;
+
+/// How the client shows who it is. Without a choice it is [`SecretPost`](Self::SecretPost), which is what Aero2 takes, unless the discovery
 /// document lists `client_secret_basic` and not `client_secret_post`.
 ///
 /// ```
@@ -17,13 +22,30 @@ use crate::secret::{Secret, SecretSource};
 /// # }
 /// # Ok::<(), aero2::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ClientAuth {
     /// `client_secret_post`: `client_id` and `client_secret` in the form.
     SecretPost,
     /// `client_secret_basic`: an `Authorization` header, both parts form-encoded first (RFC 6749 §2.3.1).
     SecretBasic,
+    /// `private_key_jwt`: an assertion signed with the client's private key, which is then what the secret source yields.
+    PrivateKeyJwt(PrivateKeyJwt),
+}
+
+impl From<PrivateKeyJwt> for ClientAuth {
+    fn from(assertion: PrivateKeyJwt) -> Self {
+        Self::PrivateKeyJwt(assertion)
+    }
+}
+
+/// The issuer as an authenticating client sees it, and the time.
+#[derive(Clone, Copy)]
+pub(crate) struct Counterpart<'a> {
+    pub(crate) issuer: &'a str,
+    /// What the issuer says that the endpoint takes, if it says anything.
+    pub(crate) offered: Option<&'a [String]>,
+    pub(crate) now: Now,
 }
 
 /// A client of the issuer.
@@ -45,32 +67,44 @@ impl Client {
         if self.client_id.is_empty() {
             return Err(Error::config(ConfigProblem::EmptyClientId));
         }
-        if self.secret.is_empty_text() {
-            return Err(Error::config(ConfigProblem::EmptySecret));
+        match (self.secret.text(), &self.auth) {
+            (Some(text), _) if text.expose_secret().is_empty() => Err(Error::config(ConfigProblem::EmptySecret)),
+            (Some(pem), Some(ClientAuth::PrivateKeyJwt(assertion))) => assertion.read_key(pem).map(|_| self),
+            _ => Ok(self),
         }
-        Ok(self)
     }
 
-    /// Puts the credentials into the form, or gives the value of the `Authorization` header that carries them. `offered` is what the
-    /// issuer says that the endpoint takes, if it says anything.
-    pub(crate) fn authenticate(&self, form: &mut Form, offered: Option<&[String]>, secret: &Secret) -> Option<Secret> {
-        match self.auth.unwrap_or_else(|| best_of(offered)) {
+    /// Puts the credentials into the form, or gives the value of the `Authorization` header that carries them.
+    pub(crate) fn authenticate(
+        &self,
+        form: &mut Form,
+        counterpart: Counterpart<'_>,
+        secret: &Secret,
+    ) -> Result<Option<Secret>, Error> {
+        match self.auth.as_ref().unwrap_or_else(|| best_of(counterpart.offered)) {
             ClientAuth::SecretPost => {
                 form.push("client_id", &self.client_id);
                 form.push("client_secret", secret.expose_secret());
-                None
             }
-            ClientAuth::SecretBasic => Some(basic(&self.client_id, secret.expose_secret())),
+            ClientAuth::SecretBasic => return Ok(Some(basic(&self.client_id, secret.expose_secret()))),
+            ClientAuth::PrivateKeyJwt(jwt) => {
+                let assertion = jwt.assertion(&self.client_id, counterpart.issuer, counterpart.now, secret)?;
+                // Optional by RFC 7521 §4.2, and some issuers look the client up by it.
+                form.push("client_id", &self.client_id);
+                form.push("client_assertion_type", ASSERTION_TYPE);
+                form.push("client_assertion", assertion.expose_secret());
+            }
         }
+        Ok(None)
     }
 }
 
-fn best_of(offered: Option<&[String]>) -> ClientAuth {
+fn best_of(offered: Option<&[String]>) -> &'static ClientAuth {
     let lists = |method: &str| offered.is_some_and(|methods| methods.iter().any(|m| m == method));
     if lists("client_secret_basic") && !lists("client_secret_post") {
-        ClientAuth::SecretBasic
+        &ClientAuth::SecretBasic
     } else {
-        ClientAuth::SecretPost
+        &ClientAuth::SecretPost
     }
 }
 
@@ -155,6 +189,11 @@ mod tests {
         Client { client_id: id.to_owned(), secret: "unused".into(), auth }
     }
 
+    /// A clock that is not set, which is no matter where nothing is signed.
+    fn now() -> Now {
+        Now { wall: std::time::UNIX_EPOCH, monotonic: std::time::Duration::ZERO }
+    }
+
     fn form_text(form: &Form) -> &str {
         std::str::from_utf8(form.as_bytes()).unwrap()
     }
@@ -202,7 +241,9 @@ mod tests {
             (Some(ClientAuth::SecretBasic), None, true),
         ] {
             let mut form = Form::new();
-            let header = client("svc", configured).authenticate(&mut form, offered, &Secret::from("s e"));
+            let counterpart = Counterpart { issuer: "https://acme.aero2.dev", offered, now: now() };
+            let client = client("svc", configured.clone());
+            let header = client.authenticate(&mut form, counterpart, &Secret::from("s e")).unwrap();
             assert_eq!(header.is_some(), in_header, "{configured:?} {offered:?}");
             assert_eq!(form_text(&form), if in_header { "" } else { "client_id=svc&client_secret=s+e" });
         }

@@ -25,6 +25,7 @@ mod transport;
 mod url;
 
 pub use client_auth::ClientAuth;
+pub use client_auth::assertion::PrivateKeyJwt;
 pub use clock::Clock;
 pub use error::{
     ClockError, ConfigError, Error, NetworkError, NetworkErrorKind, OAuthError, TokenError, TokenErrorKind,

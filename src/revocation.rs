@@ -68,8 +68,8 @@ pub struct RevokerBuilder {
 impl RevokerBuilder {
     /// How the client shows who it is. Defaults to `client_secret_post`, unless the discovery document lists only
     /// `client_secret_basic`.
-    pub fn client_auth(mut self, auth: ClientAuth) -> Self {
-        self.client.auth = Some(auth);
+    pub fn client_auth(mut self, auth: impl Into<ClientAuth>) -> Self {
+        self.client.auth = Some(auth.into());
         self
     }
 

@@ -102,9 +102,12 @@ impl SecretSource {
         if secret.expose_secret().is_empty() { Err(SecretFailure::Empty) } else { Ok(secret) }
     }
 
-    /// The text where it is known without reading anything, so that a builder can refuse an empty one.
-    pub(crate) fn is_empty_text(&self) -> bool {
-        matches!(&self.0, Source::Text(secret) if secret.expose_secret().is_empty())
+    /// The text where it is known without reading anything, so that a builder can judge it.
+    pub(crate) fn text(&self) -> Option<&Secret> {
+        match &self.0 {
+            Source::Text(secret) => Some(secret),
+            _ => None,
+        }
     }
 }
 

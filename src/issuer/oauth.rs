@@ -1,6 +1,6 @@
 //! A request to an OAuth endpoint: the URL of the discovery document, client authentication, one more try with a rotated secret.
 
-use crate::client_auth::{Client, Form};
+use crate::client_auth::{Client, Counterpart, Form};
 use crate::clock::Deadline;
 use crate::error::{Endpoint, Error};
 use crate::issuer::Issuer;
@@ -25,7 +25,9 @@ impl Issuer {
             for (name, value) in form {
                 body.push(name, value);
             }
-            let authorization = client.authenticate(&mut body, metadata.auth_methods(endpoint), secret);
+            let offered = metadata.auth_methods(endpoint);
+            let counterpart = Counterpart { issuer: self.url(), offered, now: self.now() };
+            let authorization = client.authenticate(&mut body, counterpart, secret)?;
             self.connection().post(endpoint, &url, body.as_bytes(), authorization.as_ref(), deadline)
         };
         let secret = client.secret.read()?;

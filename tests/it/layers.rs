@@ -27,6 +27,8 @@ const LEVELS: &[&[&str]] = &[
     &["transport/ureq/failure"],
     &["transport/ureq/connect"],
     &["transport/ureq/tls"],
+    &["client_auth/signing_key"],
+    &["client_auth/assertion"],
     // 4: what speaks to an issuer, a piece each
     &["transport/ureq", "client_auth", "events", "issuer/metadata"],
     &["issuer/connection", "issuer/refreshing"],

@@ -4,6 +4,7 @@
 mod introspection;
 mod keys;
 mod layers;
+mod private_key_jwt;
 mod resource_server;
 mod support;
 mod testing;
