@@ -8,6 +8,11 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
+/// As [`decode`], after what is in `bytes` already.
+pub(crate) fn append(text: &str, bytes: &mut Vec<u8>) -> Option<()> {
+    URL_SAFE_NO_PAD.decode_vec(text, bytes).ok()
+}
+
 /// Decoded bytes that live on the stack up to `N` of them, and on the heap beyond.
 #[derive(Clone)]
 pub(crate) struct Decoded<const N: usize> {

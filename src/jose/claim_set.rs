@@ -309,3 +309,176 @@ fn confirmation(element: Element<'_>) -> Confirmation {
 /// 9999-12-31T23:59:59Z, the last second that RFC 3339 can write. Platforms differ beyond it, not before.
 const MAX_DATE: u64 = 253_402_300_799;
 const MAX_DATE_AS_FLOAT: f64 = 253_402_300_799.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(raw: &str) -> Result<ClaimSet, TokenErrorKind> {
+        ClaimSet::parse(raw.to_owned())
+    }
+
+    fn with(name: &str, value: &str) -> Result<ClaimSet, TokenErrorKind> {
+        parse(&format!(r#"{{"{name}":{value}}}"#))
+    }
+
+    #[test]
+    fn a_registered_claim_of_the_wrong_type_is_never_absent() {
+        let texts = ["null", "true", "1", "[]", "[\"x\"]", "{}", "1e400"];
+        let dates = ["null", "true", "\"1\"", "[]", "{}", "[1]"];
+        let lists = ["null", "true", "1", "{}", "[1]", "[\"x\",1]", "[null]", "[[\"x\"]]", "[{}]", "1e400"];
+        for (names, wrong) in [
+            (&["iss", "sub", "jti", "client_id", "token_use"][..], &texts[..]),
+            (&["exp", "nbf", "iat"], &dates),
+            (&["aud", "scope", "scp"], &lists),
+        ] {
+            for name in names {
+                for value in wrong {
+                    assert_eq!(with(name, value).err(), Some(TokenErrorKind::InvalidClaim), "{name}: {value}");
+                }
+            }
+        }
+        assert_eq!(with("aud", "[]").err(), Some(TokenErrorKind::InvalidClaim));
+        assert!(with("scope", "[]").is_ok() && with("scp", "[]").is_ok());
+    }
+
+    #[test]
+    fn bad_json_is_malformed_even_behind_a_wrong_type() {
+        for raw in [
+            "",
+            "null",
+            "[]",
+            "\"x\"",
+            r#"{"iss":1"#,
+            r#"{"iss":1,"a":1,"a":2}"#,
+            r#"{"exp":"x","b":{"c":1,"c":2}}"#,
+            "\u{feff}{}",
+        ] {
+            assert_eq!(parse(raw).err(), Some(TokenErrorKind::Malformed), "{raw}");
+        }
+        assert_eq!(
+            ClaimSet::from_bytes(vec![b'{', b'"', 0xff, b'"', b':', b'1', b'}']).err(),
+            Some(TokenErrorKind::Malformed)
+        );
+    }
+
+    #[test]
+    fn a_date_lies_between_1970_and_9999() {
+        for (value, seconds, nanos) in [
+            ("0", 0, 0),
+            ("-0", 0, 0),
+            ("-0.0", 0, 0),
+            ("0.5", 0, 500_000_000),
+            ("1.8e9", 1_800_000_000, 0),
+            ("1800000000.25", 1_800_000_000, 250_000_000),
+            ("253402300799", 253_402_300_799, 0),
+            ("253402300799.0", 253_402_300_799, 0),
+        ] {
+            let date = with("exp", value).unwrap().expires_at().unwrap();
+            assert_eq!(date.since_epoch(), Duration::new(seconds, nanos), "{value}");
+            assert_eq!(date.time(), UNIX_EPOCH + Duration::new(seconds, nanos), "{value}");
+        }
+        for value in [
+            "-1",
+            "-0.5",
+            "-1e-300",
+            "253402300800",
+            "253402300799.5",
+            "253402300800.0",
+            "9223372036854775807",
+            "9223372036854775808",
+            "18446744073709551615",
+            "18446744073709551616",
+            "1e18",
+            "1e300",
+            "1e400",
+            "-1e400",
+            "1e99999999999",
+        ] {
+            for name in ["exp", "nbf", "iat"] {
+                assert_eq!(with(name, value).err(), Some(TokenErrorKind::InvalidClaim), "{name}: {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_beyond_a_double_is_allowed_where_nobody_reads_it() {
+        let claims = parse(r#"{"iss":"i","big":1e400,"x":"y"}"#).unwrap();
+        assert_eq!((claims.issuer(), claims.get_str("x")), (Some("i"), Some("y")));
+        assert_eq!(claims.raw_json(), r#"{"iss":"i","big":1e400,"x":"y"}"#);
+    }
+
+    #[test]
+    fn every_registered_claim_is_read() {
+        let claims = parse(
+            r#"{"iss":"i","sub":"s","jti":"j","client_id":"c","token_use":"access","aud":"a","exp":3,"nbf":1,"iat":2,"scope":"x y"}"#,
+        )
+        .unwrap();
+        let texts = [
+            claims.issuer(),
+            claims.subject(),
+            claims.jwt_id(),
+            claims.client_id(),
+            claims.token_use(),
+            claims.scope(),
+        ];
+        assert_eq!(texts, [Some("i"), Some("s"), Some("j"), Some("c"), Some("access"), Some("x y")]);
+        assert_eq!(claims.audience().unwrap(), ["a"]);
+        let dates = [claims.expires_at(), claims.not_before(), claims.issued_at()];
+        assert_eq!(dates.map(|date| date.unwrap().since_epoch().as_secs()), [3, 1, 2]);
+        let none = parse("{}").unwrap();
+        assert!(
+            none.issuer().is_none()
+                && none.audience().is_none()
+                && none.scope().is_none()
+                && none.expires_at().is_none()
+        );
+    }
+
+    #[test]
+    fn names_and_values_are_compared_decoded() {
+        let claims = parse(r#"{"\u0069ss":"\u0061\ud83d\ude00","aud":["\u0061","b"]}"#).unwrap();
+        assert_eq!(claims.issuer(), Some("a😀"));
+        assert_eq!(claims.audience().unwrap(), ["a", "b"]);
+    }
+
+    #[test]
+    fn scopes_are_separated_by_the_space_and_by_nothing_else() {
+        let scopes = |name: &str, value: &str| -> Vec<String> {
+            with(name, value).unwrap().scopes().map(str::to_owned).collect()
+        };
+        for name in ["scope", "scp"] {
+            assert_eq!(scopes(name, r#""a b""#), ["a", "b"]);
+            assert_eq!(scopes(name, r#""  a   b ""#), ["a", "b"]);
+            assert_eq!(scopes(name, r#""a\tb\nc\u00a0d,e""#), ["a\tb\nc\u{a0}d,e"]);
+            assert_eq!(scopes(name, r#""""#), [""; 0]);
+            assert_eq!(scopes(name, r#"["a","b c",""]"#), ["a", "b c"]);
+            assert_eq!(with(name, r#"["a","b"]"#).unwrap().scope(), Some("a b"));
+            assert_eq!(with(name, r#"[]"#).unwrap().scope(), Some(""));
+        }
+    }
+
+    #[test]
+    fn scp_counts_where_there_is_no_scope() {
+        let claims = parse(r#"{"scp":["c"],"scope":"a b"}"#).unwrap();
+        assert!(claims.has_scope("a") && !claims.has_scope("c") && !claims.has_scope("a b") && !claims.has_scope(""));
+        assert!(parse(r#"{"scp":"c"}"#).unwrap().has_scope("c"));
+    }
+
+    #[test]
+    fn a_confirmation_is_seen_in_any_form() {
+        for value in ["{}", "null", "1", "\"x\"", "[]", r#"{"jkt":1}"#] {
+            let claims = with("cnf", value).unwrap();
+            assert!(claims.is_sender_constrained(), "{value}");
+            assert_eq!((claims.key_thumbprint(), claims.certificate_thumbprint()), (None, None), "{value}");
+        }
+        let claims = with("cnf", r#"{"jkt":"k","x5t#S256":"c"}"#).unwrap();
+        assert_eq!((claims.key_thumbprint(), claims.certificate_thumbprint()), (Some("k"), Some("c")));
+        assert!(!parse(r#"{"a":{"cnf":{}}}"#).unwrap().is_sender_constrained());
+    }
+
+    #[test]
+    fn debug_shows_no_claim() {
+        assert_eq!(format!("{:?}", with("sub", "\"somebody\"").unwrap()), "ClaimSet(..)");
+    }
+}

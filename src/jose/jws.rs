@@ -29,8 +29,9 @@ use crate::jose::key::{SignatureChecked, VerificationKey};
 pub struct CompactJws<'a> {
     signing_input: &'a str,
     header: Header,
-    payload: Vec<u8>,
-    signature: Decoded<SIGNATURE_ON_STACK>,
+    /// The payload, and after it the signature: one allocation for both.
+    payload_and_signature: Vec<u8>,
+    payload_len: usize,
 }
 
 #[derive(Clone)]
@@ -87,7 +88,7 @@ impl<'a> CompactJws<'a> {
             return Err(Error::token(TokenErrorKind::UnfitKey));
         }
         match self.check(key) {
-            Some(_) => Ok(self.payload.clone()),
+            Some(_) => Ok(self.payload().to_vec()),
             None => Err(Error::token(TokenErrorKind::BadSignature)),
         }
     }
@@ -96,23 +97,36 @@ impl<'a> CompactJws<'a> {
         let (header, payload, signature) = split(token).ok_or(TokenErrorKind::Malformed)?;
         let signing_input = token.get(..header.len() + 1 + payload.len()).ok_or(TokenErrorKind::Malformed)?;
         let header: Decoded<HEADER_ON_STACK> = Decoded::new(header).ok_or(TokenErrorKind::Malformed)?;
-        let payload = base64url::decode(payload).ok_or(TokenErrorKind::Malformed)?;
-        let signature = Decoded::new(signature).ok_or(TokenErrorKind::Malformed)?;
-        Ok(Self { signing_input, header: Header::read(header.as_bytes())?, payload, signature })
+        let mut bytes = Vec::with_capacity(payload.len() + signature.len());
+        base64url::append(payload, &mut bytes).ok_or(TokenErrorKind::Malformed)?;
+        let payload_len = bytes.len();
+        base64url::append(signature, &mut bytes).ok_or(TokenErrorKind::Malformed)?;
+        let header = Header::read(header.as_bytes())?;
+        Ok(Self { signing_input, header, payload_and_signature: bytes, payload_len })
     }
 
     pub(crate) fn check(&self, key: &VerificationKey) -> Option<SignatureChecked> {
-        key.verify(self.algorithm(), self.signing_input.as_bytes(), self.signature.as_bytes())
+        key.verify(self.algorithm(), self.signing_input.as_bytes(), self.signature())
     }
 
     /// The payload, taken out, for the proof that this token's signature was checked.
     pub(crate) fn take_verified(&mut self, SignatureChecked { .. }: SignatureChecked) -> VerifiedPayload {
-        VerifiedPayload(std::mem::take(&mut self.payload))
+        let mut payload = std::mem::take(&mut self.payload_and_signature);
+        payload.truncate(std::mem::take(&mut self.payload_len));
+        VerifiedPayload(payload)
     }
 
     /// The payload, which anybody may have written.
     pub(crate) fn unverified_payload(&self) -> &[u8] {
-        &self.payload
+        self.payload()
+    }
+
+    fn payload(&self) -> &[u8] {
+        self.payload_and_signature.get(..self.payload_len).unwrap_or_default()
+    }
+
+    fn signature(&self) -> &[u8] {
+        self.payload_and_signature.get(self.payload_len..).unwrap_or_default()
     }
 }
 
@@ -164,6 +178,3 @@ fn split(token: &str) -> Option<(&str, &str, &str)> {
 
 /// Room for the header of a usual access token; a longer one goes to the heap.
 const HEADER_ON_STACK: usize = 256;
-
-/// Room for a signature of RSA with 4096 bits, and for what base64 rounds its length up to.
-const SIGNATURE_ON_STACK: usize = 516;

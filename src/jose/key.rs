@@ -187,3 +187,88 @@ const RSA_MAX_EXPONENT: u64 = (1 << 33) - 1;
 
 /// RFC 8032 §5.1.5.
 const ED25519_LEN: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rsa(bits: usize, low: u8) -> Vec<u8> {
+        let mut n = vec![0xff; bits.div_ceil(8)];
+        n[0] = 0xff >> (n.len() * 8 - bits);
+        *n.last_mut().unwrap() = low;
+        n
+    }
+
+    fn new_rsa(n: Vec<u8>, e: &[u8]) -> Result<VerificationKey, JwkProblem> {
+        VerificationKey::new(Material::Rsa(RsaPublicKeyComponents { n, e: e.to_vec() }), None)
+    }
+
+    const E: [u8; 3] = [1, 0, 1];
+
+    #[test]
+    fn rsa_keys_have_2048_to_8192_bits() {
+        for bits in [2048, 2049, 3072, 8191, 8192] {
+            assert!(new_rsa(rsa(bits, 1), &E).is_ok(), "{bits}");
+        }
+        for bits in [8, 512, 1024, 2040, 2041, 2047, 8193, 8200, 16384] {
+            assert_eq!(new_rsa(rsa(bits, 1), &E).err(), Some(JwkProblem::Size), "{bits}");
+        }
+    }
+
+    #[test]
+    fn an_rsa_modulus_is_odd_and_without_leading_zeros() {
+        assert_eq!(new_rsa(rsa(2048, 2), &E).err(), Some(JwkProblem::Coordinates));
+        assert_eq!(new_rsa([vec![0], rsa(2048, 1)].concat(), &E).err(), Some(JwkProblem::Coordinates));
+        assert_eq!(new_rsa(Vec::new(), &E).err(), Some(JwkProblem::Coordinates));
+    }
+
+    #[test]
+    fn an_rsa_exponent_is_as_ring_takes_it() {
+        for e in [&[3][..], &[17], &E, &[1, 0xff, 0xff, 0xff, 0xff]] {
+            assert!(new_rsa(rsa(2048, 1), e).is_ok(), "{e:?}");
+        }
+        for e in [&[][..], &[0], &[1], &[2], &[4], &[0, 3], &[1, 0, 0], &[2, 0, 0, 0, 1], &[1, 0, 0, 0, 0, 0, 0, 0, 1]]
+        {
+            assert_eq!(new_rsa(rsa(2048, 1), e).err(), Some(JwkProblem::Coordinates), "{e:?}");
+        }
+    }
+
+    #[test]
+    fn a_point_is_on_its_curve() {
+        let one = [vec![4], vec![1; 64]].concat();
+        assert_eq!(VerificationKey::new(Material::P256(one), None).err(), Some(JwkProblem::Coordinates));
+        let one = [vec![4], vec![1; 96]].concat();
+        assert_eq!(VerificationKey::new(Material::P384(one), None).err(), Some(JwkProblem::Coordinates));
+        for len in [0, 31, 33] {
+            assert_eq!(
+                VerificationKey::new(Material::Ed25519(vec![1; len]), None).err(),
+                Some(JwkProblem::Coordinates)
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_serves_the_algorithms_of_its_type_or_its_own_one() {
+        let key = |own| VerificationKey::new(Material::Ed25519(vec![1; 32]), own);
+        assert_eq!(key(None).unwrap().algorithms(), [Algorithm::EdDsa]);
+        assert_eq!(key(Some(Algorithm::EdDsa)).unwrap().algorithms(), [Algorithm::EdDsa]);
+        assert_eq!(key(Some(Algorithm::Es256)).err(), Some(JwkProblem::NotForVerification));
+        let key = new_rsa(rsa(2048, 1), &E).unwrap();
+        for algorithm in Algorithm::ALL {
+            let is_rsa = algorithm.name().starts_with(['R', 'P']);
+            assert_eq!(key.fits(algorithm), is_rsa, "{algorithm}");
+            assert_eq!(rsa_parameters(algorithm).is_some(), is_rsa, "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn another_material_has_another_digest() {
+        let digest = |n, e| *new_rsa(n, e).unwrap().digest();
+        let ed = |byte| *VerificationKey::new(Material::Ed25519(vec![byte; 32]), None).unwrap().digest();
+        let all = [digest(rsa(2048, 1), &E), digest(rsa(2048, 1), &[3]), digest(rsa(2048, 3), &E), ed(1), ed(2)];
+        for (at, one) in all.iter().enumerate() {
+            assert_eq!(all.iter().filter(|other| *other == one).count(), 1, "{at}");
+        }
+        assert_eq!(ed(1), ed(1));
+    }
+}

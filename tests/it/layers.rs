@@ -17,8 +17,10 @@ const LEVELS: &[&[&str]] = &[
     // 1: the five kinds of error
     &["error"],
     // 2: pure parsing; no I/O, no clock
-    &["url", "headers", "bearer", "jose/base64url", "jose/json"],
-    &["jose/claim_set", "jose/key"],
+    &["url", "headers", "bearer", "jose/base64url", "jose/json/numbers"],
+    &["jose/json/tape"],
+    &["jose/json"],
+    &["jose/key", "jose/claim_set"],
     &["jose/jwk", "jose/jws"],
     &["jose/claims"],
     &["jose"],
