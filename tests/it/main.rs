@@ -6,5 +6,9 @@ mod keys;
 mod layers;
 mod private_key_jwt;
 mod resource_server;
+#[cfg(feature = "ureq")]
+mod proxy;
 mod support;
 mod testing;
+#[cfg(feature = "ureq")]
+mod tls;

@@ -1,5 +1,16 @@
 //! What several modules need.
 
+#[cfg(feature = "ureq")]
+pub(crate) mod child;
+#[cfg(feature = "ureq")]
+pub(crate) mod fault_server;
+#[cfg(feature = "ureq")]
+pub(crate) mod proxy;
+#[cfg(feature = "ureq")]
+pub(crate) mod recorder;
+#[cfg(feature = "ureq")]
+pub(crate) mod tls_server;
+
 use std::time::Duration;
 
 use aero2::testing::{ManualClock, TestIssuer};

@@ -100,7 +100,7 @@ type WantsRoots = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
 type WantsIdentity = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
 
 #[cfg(not(feature = "platform-verifier"))]
-#[expect(clippy::needless_pass_by_value, clippy::unnecessary_wraps, reason = "the signature of the other one")]
+#[expect(clippy::unnecessary_wraps, reason = "the signature of the other one")]
 fn built_in(builder: WantsRoots, _: Arc<CryptoProvider>) -> Result<WantsIdentity, rustls::Error> {
     Ok(builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }))
 }

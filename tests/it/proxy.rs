@@ -1,0 +1,145 @@
+//! The way through an HTTP proxy: when it is taken, with which credentials, and within which time.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use aero2::testing::TestIssuer;
+use aero2::{Error, Issuer, NetworkErrorKind, UreqTransport, UreqTransportBuilder};
+
+use crate::support::child;
+use crate::support::proxy::Proxy;
+use crate::support::tls_server::{Authority, Tls, TlsServer};
+
+/// A server, and its authority in PEM.
+fn serve() -> (TlsServer, String) {
+    let authority = Authority::new("ours");
+    let server = TlsServer::start(&Tls::new(authority.issue(&["localhost"], |_| {})));
+    server.respond("/.well-known/openid-configuration", format!(r#"{{"issuer":"{}"}}"#, server.url("localhost")));
+    server.respond("/oauth2/jwks.json", TestIssuer::new().key_set());
+    (server, authority.pem())
+}
+
+fn preload(url: &str, transport: UreqTransportBuilder, timeout: Duration) -> Result<(), Error> {
+    Issuer::builder(url).transport(transport.build()?).timeout(timeout).build()?.preload()
+}
+
+const LONG: Duration = Duration::from_secs(10);
+
+#[track_caller]
+fn kind_of(outcome: Result<(), Error>) -> NetworkErrorKind {
+    match outcome {
+        Err(Error::Network(error)) => error.kind(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_proxy_carries_one_tunnel_per_connection_and_sees_nothing_inside() {
+    let (server, pem) = serve();
+    let proxy = Proxy::start(None);
+    let transport = UreqTransport::builder().root_certificates_pem(pem.as_bytes()).proxy(&proxy.url(""));
+    preload(&server.url("localhost"), transport, LONG).unwrap();
+    let heads = proxy.heads();
+    assert_eq!(heads.len(), 1, "{heads:?}");
+    assert!(heads[0].starts_with(&format!("CONNECT localhost:{} HTTP/1.1\r\n", server.port())), "{heads:?}");
+    assert!(!heads[0].to_lowercase().contains("authorization"), "{heads:?}");
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn plain_http_goes_through_a_tunnel_as_well() {
+    let test = TestIssuer::new();
+    let server = test.serve().unwrap();
+    let proxy = Proxy::start(None);
+    preload(server.url(), UreqTransport::builder().proxy(&proxy.url("")), LONG).unwrap();
+    assert_eq!(proxy.heads().len(), 1);
+}
+
+#[test]
+fn credentials_are_sent_decoded_and_never_shown() {
+    let (server, pem) = serve();
+    // dXNlcjpwQHNz = user:p@ss
+    let proxy = Proxy::start(Some("Basic dXNlcjpwQHNz"));
+    let through = |user: &str| UreqTransport::builder().root_certificates_pem(pem.as_bytes()).proxy(&proxy.url(user));
+    preload(&server.url("localhost"), through("user:p%40ss@"), LONG).unwrap();
+    let error = preload(&server.url("localhost"), through("user:hunter2@"), LONG).unwrap_err();
+    let mut shown = format!("{error} {error:?}");
+    let mut source = std::error::Error::source(&error);
+    while let Some(inner) = source {
+        shown += &format!("{inner} {inner:?}");
+        source = inner.source();
+    }
+    assert!(!shown.contains("hunter2") && !shown.contains("user"), "{shown}");
+    assert_eq!(kind_of(Err(error)), NetworkErrorKind::Connect);
+    let transport = through("user:hunter2@").build().unwrap();
+    assert!(!format!("{transport:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_proxy_that_fails_is_a_failed_connection() {
+    let (server, pem) = serve();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = server.url("localhost");
+    let through = |proxy: &str| {
+        kind_of(preload(&url, UreqTransport::builder().root_certificates_pem(pem.as_bytes()).proxy(proxy), LONG))
+    };
+    assert_eq!(through(&format!("http://{closed}")), NetworkErrorKind::Connect);
+    assert_eq!(through("http://proxy.invalid:3128"), NetworkErrorKind::Dns);
+    let refusing = Proxy::serving(|_, client| {
+        let _ = client.write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n");
+    });
+    assert_eq!(through(&refusing.url("")), NetworkErrorKind::Connect);
+    let silent = Proxy::serving(|_, _| {});
+    assert_eq!(through(&silent.url("")), NetworkErrorKind::Connect);
+    let babbling = Proxy::serving(|_, client| {
+        let _ = client.write_all(b"SSH-2.0-OpenSSH_9.9\r\n\r\n");
+    });
+    assert_eq!(through(&babbling.url("")), NetworkErrorKind::Io);
+    assert!(server.requests().is_empty());
+}
+
+#[test]
+fn a_slow_proxy_cannot_stretch_the_budget() {
+    let (server, pem) = serve();
+    let slow = Proxy::serving(|_, client| {
+        client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let _ = client.write_all(b"HTTP/1.1 200 OK\r\nx: ");
+        while client.write_all(b"a").is_ok()
+            && std::io::Read::read(client, &mut [0]).is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock)
+        {
+        }
+    });
+    let transport = UreqTransport::builder().root_certificates_pem(pem.as_bytes()).proxy(&slow.url(""));
+    let started = Instant::now();
+    let kind = kind_of(preload(&server.url("localhost"), transport, Duration::from_millis(400)));
+    assert!(started.elapsed() < Duration::from_millis(650), "{:?}", started.elapsed());
+    assert_eq!(kind, NetworkErrorKind::Timeout);
+}
+
+#[test]
+fn the_proxy_of_the_environment_is_taken_unless_told_otherwise() {
+    const NAME: &str = "proxy::the_proxy_of_the_environment_is_taken_unless_told_otherwise";
+    if child::is_child() {
+        let mut transport = UreqTransport::builder().root_certificates_pem(child::passed("ROOTS").as_bytes());
+        if child::passed("DIRECT") == "yes" {
+            transport = transport.no_proxy();
+        }
+        return preload(&child::passed("ISSUER"), transport, LONG).unwrap();
+    }
+    let (server, pem) = serve();
+    for (variables, direct, through) in [
+        (&["HTTPS_PROXY"][..], "no", true),
+        (&["https_proxy"], "no", true),
+        (&["ALL_PROXY"], "no", true),
+        (&["HTTPS_PROXY"], "yes", false),
+        (&["HTTPS_PROXY", "NO_PROXY"], "no", false),
+        (&[], "no", false),
+    ] {
+        let proxy = Proxy::start(Some("Basic dXNlcjpwQHNz"));
+        let (issuer, url) = (server.url("localhost"), proxy.url("user:p%40ss@"));
+        let mut environment = vec![("ROOTS", &*pem), ("ISSUER", &*issuer), ("DIRECT", direct)];
+        environment.extend(variables.iter().map(|name| (*name, if *name == "NO_PROXY" { "localhost" } else { &*url })));
+        child::run(NAME, &environment);
+        assert_eq!(proxy.heads().len(), usize::from(through), "{variables:?} {direct}");
+    }
+}

@@ -1,0 +1,31 @@
+//! A test in a process of its own: for what is set per process (environment variables, the default provider of rustls) or counted
+//! per process (threads, file descriptors).
+
+use std::process::Command;
+
+/// In the child: whether this process was started by [`run`].
+pub(crate) fn is_child() -> bool {
+    std::env::var_os(MARK).is_some()
+}
+
+/// In the child: what the parent passed.
+pub(crate) fn passed(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("the parent passed no {name}"))
+}
+
+/// Runs this very test (its path as libtest prints it) once more in a fresh process and takes over its outcome.
+pub(crate) fn run(test: &str, environment: &[(&str, &str)]) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(MARK, "1");
+    for name in PROXY_VARIABLES {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    command.envs(environment.iter().copied());
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(output.status.success(), "{test} in a child:\n{text}");
+    assert!(text.contains("1 passed"), "no test is called {test}:\n{text}");
+}
+
+const MARK: &str = "AERO2_TEST_CHILD";
+const PROXY_VARIABLES: [&str; 4] = ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];

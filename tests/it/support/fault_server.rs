@@ -1,0 +1,224 @@
+//! An HTTP server on raw sockets that does to a client what networks and bad servers do.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What happens to a request. The connection is closed afterwards.
+#[derive(Clone, Copy)]
+pub(crate) enum Fault {
+    /// The request stays unread, so that closing resets the connection.
+    Unread(fn(&mut TcpStream)),
+    /// The request was read; the text is the answer that would be the right one.
+    Answer(fn(&mut Line<'_>, &str)),
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorded {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+/// Serves bodies by path over HTTP/1.1, keeps connections open, and applies faults by path.
+pub(crate) struct FaultServer {
+    url: String,
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    bodies: Mutex<BTreeMap<String, String>>,
+    faults: Mutex<BTreeMap<String, Fault>>,
+    requests: Mutex<Vec<Recorded>>,
+}
+
+impl FaultServer {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let shared = Arc::new(Shared::default());
+        let state = shared.clone();
+        let acceptor = std::thread::spawn(move || accept(&listener, &state));
+        Self { url, shared, acceptor: Some(acceptor) }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What `path` answers from now on, with status 200. Everything else is a 404.
+    pub(crate) fn respond(&self, path: &str, body: impl Into<String>) {
+        self.shared.bodies.lock().unwrap().insert(path.to_owned(), body.into());
+    }
+
+    /// What happens to requests for `path` from now on.
+    pub(crate) fn fault(&self, path: &str, fault: Fault) {
+        self.shared.faults.lock().unwrap().insert(path.to_owned(), fault);
+    }
+
+    pub(crate) fn heal(&self) {
+        self.shared.faults.lock().unwrap().clear();
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Recorded> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+}
+
+impl Drop for FaultServer {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        // Wakes the acceptor.
+        drop(TcpStream::connect(self.url.trim_start_matches("http://")));
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    let mut connections = Vec::new();
+    while let Ok((stream, _)) = listener.accept() {
+        if shared.stop.load(Ordering::SeqCst) {
+            break;
+        }
+        let shared = shared.clone();
+        connections.push(std::thread::spawn(move || serve(stream, &shared)));
+    }
+    for connection in connections {
+        let _ = connection.join();
+    }
+}
+
+fn serve(mut stream: TcpStream, shared: &Shared) {
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(TICK)).unwrap();
+    stream.set_write_timeout(Some(TICK)).unwrap();
+    while let Some(path) = peek_path(&stream, shared) {
+        let fault = shared.faults.lock().unwrap().get(&path).copied();
+        if let Some(Fault::Unread(fault)) = fault {
+            return fault(&mut stream);
+        }
+        let mut line = Line { stream: &mut stream, stop: &shared.stop };
+        let Some(request) = read_request(&mut line) else { return };
+        let path = request.path.clone();
+        shared.requests.lock().unwrap().push(request);
+        let body = shared.bodies.lock().unwrap().get(&path).cloned();
+        let answer = match &body {
+            Some(body) => response("200 OK", "", body),
+            None => response("404 Not Found", "", ""),
+        };
+        match fault {
+            Some(Fault::Answer(fault)) => return fault(&mut line, body.as_deref().unwrap_or_default()),
+            _ => line.send(answer),
+        };
+    }
+}
+
+/// The path of the request that comes next, which stays where it is.
+fn peek_path(stream: &TcpStream, shared: &Shared) -> Option<String> {
+    let mut buffer = [0; 4096];
+    while !shared.stop.load(Ordering::SeqCst) {
+        match stream.peek(&mut buffer) {
+            Ok(0) => return None,
+            Ok(length) => {
+                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                if let Some((line, _)) = text.split_once("\r\n") {
+                    return Some(line.split(' ').nth(1).unwrap_or_default().to_owned());
+                }
+            }
+            Err(error) if is_tick(&error) => {}
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
+/// Reads a request off any stream; `None` at its end.
+pub(crate) fn read_request(stream: &mut impl Read) -> Option<Recorded> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).ok()?;
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    stream.read_exact(&mut body).ok()?;
+    let mut words = head.split(' ').map(str::to_owned);
+    Some(Recorded { method: words.next()?, path: words.next()?, body: String::from_utf8(body).ok()?, head })
+}
+
+/// An HTTP/1.1 answer; `headers` are whole lines.
+pub(crate) fn response(status: &str, headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
+}
+
+/// A connection whose every wait ends with the server.
+pub(crate) struct Line<'a> {
+    stream: &'a mut TcpStream,
+    stop: &'a AtomicBool,
+}
+
+impl Line<'_> {
+    /// Sends; `false` when the client has gone or the server stops.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        let mut bytes = bytes.as_ref();
+        while !bytes.is_empty() {
+            match self.stream.write(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if is_tick(&error) && !self.stop.load(Ordering::SeqCst) => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Says nothing more until the client goes away.
+    pub(crate) fn hang(&mut self) {
+        while self.pause() {}
+    }
+
+    /// One tick; `false` when the client has gone or the server stops.
+    pub(crate) fn pause(&mut self) -> bool {
+        !self.stop.load(Ordering::SeqCst) && self.stream.read(&mut [0]).is_err_and(|error| is_tick(&error))
+    }
+
+    /// A byte each tick.
+    pub(crate) fn trickle(&mut self, text: &str) {
+        for byte in text.bytes() {
+            if !self.send([byte]) || !self.pause() {
+                return;
+            }
+        }
+        self.hang();
+    }
+}
+
+impl Read for Line<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            match self.stream.read(buffer) {
+                Err(error) if is_tick(&error) && !self.stop.load(Ordering::SeqCst) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+fn is_tick(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
+/// How often a waiting connection looks whether the server stops, and how fast a trickle is.
+const TICK: Duration = Duration::from_millis(50);

@@ -1,0 +1,231 @@
+//! TLS for real: a rustls server on loopback with a private certificate authority.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aero2::{Error, Issuer, NetworkErrorKind, UreqTransport, UreqTransportBuilder};
+use rcgen::{CertificateParams, date_time_ymd};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::version::{TLS12, TLS13};
+
+use crate::support::child;
+use crate::support::recorder::{Recorder, SECRET};
+use crate::support::tls_server::{Authority, Certificate, Tls, TlsServer};
+
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+const KEYS: &str = "/oauth2/jwks.json";
+
+/// An HTTPS issuer named `localhost`, whose authority is `authority`.
+fn serve(tls: &Tls) -> TlsServer {
+    let server = TlsServer::start(tls);
+    server.respond(DISCOVERY, format!(r#"{{"issuer":"{}"}}"#, server.url("localhost")));
+    server.respond(KEYS, aero2::testing::TestIssuer::new().key_set());
+    server
+}
+
+fn server_of(authority: &Authority) -> TlsServer {
+    serve(&Tls::new(authority.issue(&["localhost"], |_| {})))
+}
+
+fn trusting(authority: &Authority) -> UreqTransportBuilder {
+    UreqTransport::builder().no_proxy().root_certificates_pem(authority.pem().as_bytes())
+}
+
+fn preload(url: &str, transport: UreqTransportBuilder) -> Result<(), Error> {
+    let transport = Recorder::new(transport.build().unwrap());
+    let outcome = Issuer::builder(url).transport(transport.clone()).timeout(Duration::from_secs(10)).build()?.preload();
+    transport.carriers();
+    outcome
+}
+
+#[track_caller]
+fn assert_refused(outcome: Result<(), Error>) {
+    match outcome {
+        Err(Error::Network(error)) => assert_eq!(error.kind(), NetworkErrorKind::Tls, "{error}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_certificate_of_a_given_authority_is_accepted_and_no_other() {
+    let (authority, other) = (Authority::new("ours"), Authority::new("another"));
+    let server = server_of(&authority);
+    preload(&server.url("localhost"), trusting(&authority)).unwrap();
+    assert_refused(preload(&server.url("localhost"), trusting(&other)));
+    assert_refused(preload(&server.url("localhost"), UreqTransport::builder().no_proxy()));
+    let both = format!("{}\n# another\n{}", other.pem(), authority.pem());
+    preload(&server.url("localhost"), UreqTransport::builder().no_proxy().root_certificates_pem(both.as_bytes()))
+        .unwrap();
+    assert_eq!(server.requests().len(), 4, "a refused server gets no request");
+}
+
+#[test]
+fn a_certificate_of_the_same_name_by_another_authority_is_refused() {
+    let (real, forged) = (Authority::new("ours"), Authority::new("ours"));
+    assert_refused(preload(&server_of(&forged).url("localhost"), trusting(&real)));
+}
+
+#[test]
+fn a_certificate_is_for_its_host_only() {
+    let authority = Authority::new("ours");
+    let server = serve(&Tls::new(authority.issue(&["other.example", "127.0.0.1", "::1"], |_| {})));
+    assert_refused(preload(&server.url("localhost"), trusting(&authority)));
+    let url = server.url("127.0.0.1");
+    server.respond(DISCOVERY, format!(r#"{{"issuer":"{url}"}}"#));
+    preload(&url, trusting(&authority)).unwrap();
+}
+
+#[test]
+fn a_certificate_has_its_time() {
+    let authority = Authority::new("ours");
+    for (change, good) in [
+        (expired as fn(&mut CertificateParams), false),
+        (|params| params.not_before = date_time_ymd(4000, 1, 1), false),
+        (|params| params.not_before = date_time_ymd(2020, 1, 1), true),
+    ] {
+        let server = serve(&Tls::new(authority.issue(&["localhost"], change)));
+        let outcome = preload(&server.url("localhost"), trusting(&authority));
+        if good { outcome.unwrap() } else { assert_refused(outcome) }
+    }
+}
+
+fn expired(params: &mut CertificateParams) {
+    (params.not_before, params.not_after) = (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 1, 1));
+}
+
+#[test]
+fn both_versions_of_tls_are_spoken() {
+    let authority = Authority::new("ours");
+    for version in [&TLS12, &TLS13] {
+        let expected = version.version;
+        let server = serve(&Tls { versions: vec![version], ..Tls::new(authority.issue(&["localhost"], |_| {})) });
+        preload(&server.url("localhost"), trusting(&authority)).unwrap();
+        assert_eq!(server.versions(), [expected, expected]);
+        assert_eq!(server.connections(), 1, "the connection is kept");
+    }
+}
+
+#[test]
+fn a_client_certificate_is_shown_where_it_is_demanded() {
+    let (authority, clients, others) = (Authority::new("ours"), Authority::new("clients"), Authority::new("others"));
+    for version in [&TLS12, &TLS13] {
+        let tls = Tls {
+            versions: vec![version],
+            clients: Some(clients.pem()),
+            ..Tls::new(authority.issue(&["localhost"], |_| {}))
+        };
+        let server = serve(&tls);
+        let showing = |Certificate { chain, key }: &Certificate| {
+            preload(
+                &server.url("localhost"),
+                trusting(&authority).client_certificate_pem(chain.as_bytes(), key.as_bytes()),
+            )
+        };
+        showing(&clients.issue(&["client"], |_| {})).unwrap();
+        assert_refused(showing(&others.issue(&["client"], |_| {})));
+        assert_refused(showing(&clients.issue(&["client"], expired)));
+        assert_refused(preload(&server.url("localhost"), trusting(&authority)));
+        assert_eq!(server.requests().len(), 2);
+    }
+}
+
+#[test]
+fn a_client_certificate_needs_its_own_key() {
+    let clients = Authority::new("clients");
+    let (one, two) = (clients.issue(&["client"], |_| {}), clients.issue(&["client"], |_| {}));
+    let build = |chain: &str, key: &str| {
+        UreqTransport::builder().client_certificate_pem(chain.as_bytes(), key.as_bytes()).build().map(|_| ())
+    };
+    build(&one.chain, &one.key).unwrap();
+    for (chain, key) in [(&*one.chain, &*two.key), (&one.chain, ""), ("", &one.key), (&one.chain, &one.chain)] {
+        assert!(matches!(build(chain, key), Err(Error::Config(_))));
+    }
+}
+
+#[test]
+fn plain_http_on_the_https_port_is_no_tls() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").unwrap();
+        while stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
+    });
+    assert_refused(preload(&url, UreqTransport::builder().no_proxy()));
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_handshake_that_hangs_ends_with_the_budget() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    for (connect, budget) in [(None, 300), (Some(300), 30_000)] {
+        let mut transport = UreqTransport::builder().no_proxy();
+        if let Some(connect) = connect {
+            transport = transport.connect_timeout(Duration::from_millis(connect));
+        }
+        let issuer = Issuer::builder(&url).transport(transport.build().unwrap()).timeout(Duration::from_millis(budget));
+        let started = std::time::Instant::now();
+        let outcome = issuer.build().unwrap().preload();
+        assert!(started.elapsed() < Duration::from_millis(550), "{:?}", started.elapsed());
+        assert!(matches!(outcome, Err(Error::Network(e)) if e.kind() == NetworkErrorKind::Timeout));
+    }
+}
+
+#[test]
+fn a_secret_goes_nowhere_without_trust() {
+    let (authority, other) = (Authority::new("ours"), Authority::new("another"));
+    let good = server_of(&authority);
+    let evil = serve(&Tls::new(other.issue(&["localhost"], |_| {})));
+    good.respond(
+        DISCOVERY,
+        format!(r#"{{"issuer":"{}","introspection_endpoint":"{}/i"}}"#, good.url("localhost"), evil.url("localhost")),
+    );
+    let issuer =
+        Issuer::builder(&good.url("localhost")).transport(trusting(&authority).build().unwrap()).build().unwrap();
+    assert_refused(issuer.introspector("svc", SECRET).build().unwrap().introspect("t").map(|_| ()));
+    assert!(evil.requests().is_empty());
+}
+
+#[test]
+fn no_process_wide_provider_is_used_or_installed() {
+    const NAME: &str = "tls::no_process_wide_provider_is_used_or_installed";
+    if !child::is_child() {
+        child::run(NAME, &[("INSTALL", "nothing")]);
+        child::run(NAME, &[("INSTALL", "one that can do nothing")]);
+        return;
+    }
+    let install = child::passed("INSTALL") != "nothing";
+    if install {
+        let useless = CryptoProvider { cipher_suites: Vec::new(), kx_groups: Vec::new(), ..ring::default_provider() };
+        useless.install_default().unwrap();
+    }
+    let (authority, clients) = (Authority::new("ours"), Authority::new("clients"));
+    let server = serve(&Tls { clients: Some(clients.pem()), ..Tls::new(authority.issue(&["localhost"], |_| {})) });
+    let Certificate { chain, key } = clients.issue(&["client"], |_| {});
+    preload(&server.url("localhost"), trusting(&authority).client_certificate_pem(chain.as_bytes(), key.as_bytes()))
+        .unwrap();
+    let default: Option<&Arc<CryptoProvider>> = CryptoProvider::get_default();
+    assert_eq!(default.map(|provider| provider.cipher_suites.len()), install.then_some(0));
+}
+
+#[test]
+fn the_operating_systems_store_is_trusted_with_the_feature_and_only_then() {
+    if child::is_child() {
+        let outcome = preload(&child::passed("ISSUER"), UreqTransport::builder());
+        return if cfg!(feature = "platform-verifier") { outcome.unwrap() } else { assert_refused(outcome) };
+    }
+    let authority = Authority::new("of the system");
+    let server = server_of(&authority);
+    let folder = std::env::temp_dir().join(format!("aero2-store-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let store = folder.join("ca.pem");
+    std::fs::write(&store, authority.pem()).unwrap();
+    child::run(
+        "tls::the_operating_systems_store_is_trusted_with_the_feature_and_only_then",
+        &[("SSL_CERT_FILE", store.to_str().unwrap()), ("ISSUER", &server.url("localhost"))],
+    );
+    std::fs::remove_dir_all(folder).unwrap();
+}
