@@ -5,9 +5,9 @@ mod introspection;
 mod keys;
 mod layers;
 mod private_key_jwt;
-mod resource_server;
 #[cfg(feature = "ureq")]
 mod proxy;
+mod resource_server;
 mod support;
 mod testing;
 #[cfg(feature = "ureq")]
