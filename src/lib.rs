@@ -1,6 +1,8 @@
 //! A blocking SDK for the identity provider Aero2.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "file-cache")]
+mod atomic_file;
 mod backoff;
 mod bearer;
 mod bounded;
@@ -9,6 +11,8 @@ mod clock;
 mod digest;
 mod error;
 mod events;
+#[cfg(feature = "file-cache")]
+mod file_lock;
 mod flight;
 mod headers;
 mod introspection;

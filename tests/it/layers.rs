@@ -12,8 +12,8 @@ use std::path::Path;
 /// (declaring `mod child;` is no import, using the child is one).
 const LEVELS: &[&[&str]] = &[
     // 0: leaves
-    &["clock", "random", "backoff", "bounded", "digest", "token_type_hint", "jose/algorithm"],
-    &["secret", "flight"],
+    &["clock", "random", "backoff", "bounded", "digest", "token_type_hint", "jose/algorithm", "atomic_file"],
+    &["secret", "flight", "file_lock"],
     // 1: the five kinds of error
     &["error"],
     // 2: pure parsing; no I/O, no clock
