@@ -273,3 +273,536 @@ const APPLICATION: &str = "application/";
 
 /// Required scopes up to which the token's are searched one by one rather than sorted.
 const FEW_SCOPES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use ring::signature::{Ed25519KeyPair, KeyPair as _};
+
+    use super::*;
+    use TokenErrorKind::*;
+
+    const NOW: u64 = 1_800_000_000;
+    const HEADER: &str = r#"{"alg":"EdDSA","kid":"k"}"#;
+    const CLAIMS: &str =
+        r#"{"iss":"https://acme.aero2.dev","aud":"orders","exp":1800000060,"token_use":"access","scope":"read write"}"#;
+
+    fn wall(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn names(names: &[&str]) -> Names {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn policy() -> Policy {
+        Policy {
+            issuer: "https://acme.aero2.dev".into(),
+            audiences: Some(names(&["orders", "billing"])),
+            tolerance: Duration::from_secs(30),
+            required_scopes: names(&["read"]),
+            algorithms: Algorithm::ALL.to_vec(),
+            max_token_bytes: 16 * 1024,
+        }
+    }
+
+    fn key(seed: u8) -> Ed25519KeyPair {
+        Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap()
+    }
+
+    fn sign_with(seed: u8, header: &str, payload: &[u8]) -> String {
+        let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+        let signature = URL_SAFE_NO_PAD.encode(key(seed).sign(input.as_bytes()));
+        format!("{input}.{signature}")
+    }
+
+    fn sign(header: &str, payload: &str) -> String {
+        sign_with(1, header, payload.as_bytes())
+    }
+
+    /// A key of a set: `more` is JSON members, with a comma before each.
+    fn jwk(seed: u8, more: &str) -> String {
+        let x = URL_SAFE_NO_PAD.encode(key(seed).public_key().as_ref());
+        format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}"{more}}}"#)
+    }
+
+    fn set(keys: &[String]) -> JwkSet {
+        JwkSet::parse(&format!(r#"{{"keys":[{}]}}"#, keys.join(","))).unwrap()
+    }
+
+    fn usual_keys() -> JwkSet {
+        set(&[jwk(1, r#","kid":"k""#)])
+    }
+
+    fn check(
+        token: &str,
+        keys: &JwkSet,
+        policy: &Policy,
+        expectation: &Expectation<'_>,
+        now: u64,
+    ) -> Result<Claims, TokenErrorKind> {
+        match Presented::parse(token, policy)?.check(keys, policy, expectation, wall(now)) {
+            Verdict::Verified { claims, .. } => Ok(claims),
+            Verdict::UnknownKid { .. } => Err(UnknownKey),
+            Verdict::Refused(kind) => Err(kind),
+        }
+    }
+
+    fn kind_of(token: &str) -> Option<TokenErrorKind> {
+        check(token, &usual_keys(), &policy(), &Expectation::default(), NOW).err()
+    }
+
+    /// The usual claims with `name` set to the JSON `value`, or without it.
+    fn claims_with(name: &str, value: Option<&str>) -> String {
+        let mut claims: serde_json::Map<String, serde_json::Value> = serde_json::from_str(CLAIMS).unwrap();
+        claims.remove(name);
+        let rest = serde_json::to_string(&claims).unwrap();
+        match value {
+            Some(value) => rest.replacen('{', &format!("{{\"{name}\":{value},"), 1),
+            None => rest,
+        }
+    }
+
+    fn kind_with(name: &str, value: Option<&str>) -> Option<TokenErrorKind> {
+        kind_of(&sign(HEADER, &claims_with(name, value)))
+    }
+
+    #[test]
+    fn a_good_token_passes_and_its_claims_come_out() {
+        let claims = check(&sign(HEADER, CLAIMS), &usual_keys(), &policy(), &Expectation::default(), NOW).unwrap();
+        assert_eq!(claims.issuer(), "https://acme.aero2.dev");
+        assert_eq!(claims.audience(), ["orders"]);
+        assert_eq!(claims.expires_at(), wall(NOW + 60));
+        assert_eq!(claims.raw_json(), CLAIMS);
+        assert_eq!(format!("{claims:?}"), "Claims(..)");
+    }
+
+    #[test]
+    fn the_length_is_limited() {
+        let token = sign(HEADER, CLAIMS);
+        let limited = |max_token_bytes| {
+            check(&token, &usual_keys(), &Policy { max_token_bytes, ..policy() }, &Expectation::default(), NOW).err()
+        };
+        assert_eq!((limited(token.len()), limited(token.len() - 1)), (None, Some(TooLong)));
+        let dots = ".".repeat(16 * 1024 + 1);
+        assert_eq!((kind_of(&dots), kind_of(&dots[1..])), (Some(TooLong), Some(Malformed)));
+    }
+
+    #[test]
+    fn a_token_is_three_parts_of_canonical_base64url() {
+        let good = sign(HEADER, CLAIMS);
+        let parts: Vec<&str> = good.split('.').collect();
+        let [header, payload, signature] = parts[..] else { panic!() };
+        let last = |text: &str, to: char| format!("{}{to}", &text[..text.len() - 1]);
+        let bad = [
+            String::new(),
+            ".".to_owned(),
+            "..".to_owned(),
+            header.to_owned(),
+            format!("{header}.{payload}"),
+            format!("{header}.{payload}."),
+            format!(".{payload}.{signature}"),
+            format!("{header}..{signature}"),
+            format!("{good}."),
+            format!(".{good}"),
+            format!("{good}.{signature}"),
+            format!("{header}.{payload}.{payload}.{payload}.{signature}"),
+            format!("{good}.."),
+            format!("{good}="),
+            format!("{good}=="),
+            format!("{header}={}", &good[header.len()..]),
+            format!(" {good}"),
+            format!("{good} "),
+            format!("{good}\n"),
+            format!("{header}.\t{payload}.{signature}"),
+            format!("{header}.{payload}.{}", last(signature, 'h')),
+            format!("{header}.{payload}.{signature}AAA"),
+            format!("{header}.{payload}.+/{}", &signature[2..]),
+            format!("{header}.{payload}.é{}", &signature[2..]),
+            format!("{header}.{payload}.\0{}", &signature[1..]),
+            format!("\u{feff}{good}"),
+            format!(r#"{{"protected":"{header}","payload":"{payload}","signature":"{signature}"}}"#),
+            format!("Bearer {good}"),
+        ];
+        for token in bad {
+            assert_eq!(kind_of(&token), Some(Malformed), "{token}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_an_object_with_a_text_alg() {
+        for header in [
+            "",
+            "{",
+            "[]",
+            "null",
+            "\"EdDSA\"",
+            "{}",
+            r#"{"kid":"k"}"#,
+            r#"{"alg":null,"kid":"k"}"#,
+            r#"{"alg":1}"#,
+            r#"{"alg":["EdDSA"]}"#,
+            r#"{"alg":{"a":1}}"#,
+            r#"{"alg":true}"#,
+            r#"{"alg":"EdDSA","alg":"EdDSA","kid":"k"}"#,
+            r#"{"alg":"EdDSA","\u0061lg":"none","kid":"k"}"#,
+            r#"{"alg":"EdDSA","kid":"k","x":{"y":1,"y":1}}"#,
+            r#"{"alg":"EdDSA","kid":null}"#,
+            r#"{"alg":"EdDSA","kid":1}"#,
+            r#"{"alg":"EdDSA","kid":["k"]}"#,
+            r#"{"alg":"EdDSA","kid":{}}"#,
+            r#"{"alg":"EdDSA","kid":"k","typ":null}"#,
+            r#"{"alg":"EdDSA","kid":"k","typ":1}"#,
+            r#"{"alg":"EdDSA","kid":"k","typ":["JWT"]}"#,
+            r#"{"alg":"EdDSA","kid":"k"} {}"#,
+            "\u{feff}{\"alg\":\"EdDSA\",\"kid\":\"k\"}",
+            r#"{"alg":"EdDSA","kid":"\ud800"}"#,
+            r#"{"ALG":"EdDSA","kid":"k"}"#,
+        ] {
+            assert_eq!(kind_of(&sign(header, CLAIMS)), Some(Malformed), "{header}");
+        }
+        let deep =
+            |levels: usize| format!(r#"{{"alg":"EdDSA","kid":"k","x":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(kind_of(&sign(&deep(63), CLAIMS)), None);
+        assert_eq!(kind_of(&sign(&deep(64), CLAIMS)), Some(Malformed));
+        assert_eq!(kind_of(&sign(&deep(5000), CLAIMS)), Some(Malformed));
+        let token = sign(HEADER, CLAIMS);
+        let no_utf8 = URL_SAFE_NO_PAD.encode(b"{\"alg\":\"EdDSA\",\"kid\":\"\xff\"}");
+        assert_eq!(kind_of(&format!("{no_utf8}{}", &token[token.find('.').unwrap()..])), Some(Malformed));
+    }
+
+    #[test]
+    fn any_crit_is_refused() {
+        for crit in ["null", "[]", "[\"b64\"]", "[\"exp\"]", "\"b64\"", "1", "{}", "true", "[null]"] {
+            let header = format!(r#"{{"alg":"EdDSA","kid":"k","b64":false,"crit":{crit}}}"#);
+            assert_eq!(kind_of(&sign(&header, CLAIMS)), Some(CriticalHeader), "{crit}");
+        }
+        assert_eq!(kind_of(&sign(r#"{"alg":"EdDSA","kid":"k","cr\u0069t":[]}"#, CLAIMS)), Some(CriticalHeader));
+        assert_eq!(kind_of(&sign(r#"{"crit":[],"alg":"none"}"#, CLAIMS)), Some(CriticalHeader));
+        assert_eq!(kind_of(&sign(r#"{"crit":[],"alg":1}"#, CLAIMS)), Some(Malformed));
+        assert_eq!(kind_of(&sign(r#"{"crit":[]}"#, CLAIMS)), Some(Malformed));
+        assert_eq!(kind_of(&sign(r#"{"alg":"EdDSA","kid":"k","b64":true,"x":{"crit":[]}}"#, CLAIMS)), None);
+    }
+
+    #[test]
+    fn only_the_algorithms_of_the_policy_are_taken() {
+        for alg in [
+            "none", "None", "NONE", "nOnE", "HS256", "HS384", "HS512", "eddsa", "ES512", "ES256K", "RS1", "RSA-OAEP",
+            "dir", "",
+        ] {
+            let header = format!(r#"{{"alg":"{alg}","kid":"k","typ":"dpop+jwt"}}"#);
+            assert_eq!(kind_of(&sign(&header, CLAIMS)), Some(UnsupportedAlgorithm), "{alg}");
+        }
+        assert_eq!(kind_of(&sign(r#"{"alg":"Ed25519","kid":"k"}"#, CLAIMS)), None);
+        let without = Policy { algorithms: vec![Algorithm::Rs256], ..policy() };
+        let kind = check(&sign(HEADER, CLAIMS), &usual_keys(), &without, &Expectation::default(), NOW).err();
+        assert_eq!(kind, Some(UnsupportedAlgorithm));
+    }
+
+    #[test]
+    fn only_the_types_of_access_tokens_are_taken() {
+        let with = |typ: &str| kind_of(&sign(&format!(r#"{{"alg":"EdDSA","kid":"k","typ":"{typ}"}}"#), CLAIMS));
+        for typ in [
+            "JWT",
+            "jwt",
+            "Jwt",
+            "at+jwt",
+            "AT+JWT",
+            "at+JWT",
+            "application/jwt",
+            "application/at+jwt",
+            "APPLICATION/At+Jwt",
+        ] {
+            assert_eq!(with(typ), None, "{typ}");
+        }
+        for typ in [
+            "",
+            "JOSE",
+            "dpop+jwt",
+            "logout+jwt",
+            "secevent+jwt",
+            "at+jwt ",
+            " JWT",
+            "JWTX",
+            "id+jwt",
+            "application/",
+            "application/dpop+jwt",
+            "text/jwt",
+            "application/application/jwt",
+            "JWE",
+            "at jwt",
+            "aé+jwtxxxxxé",
+            "applicationé/jwt",
+        ] {
+            assert_eq!(with(typ), Some(WrongType), "{typ}");
+        }
+    }
+
+    #[test]
+    fn a_key_in_the_header_is_never_read() {
+        let own = jwk(2, "");
+        for member in [
+            format!(r#""jwk":{own}"#),
+            r#""jku":"https://evil.example/keys""#.to_owned(),
+            r#""x5u":"https://evil.example/cert","x5c":["AA=="],"x5t":"AA""#.to_owned(),
+            r#""jwk":1,"jku":2,"x5u":3,"x5c":4,"x5t":5"#.to_owned(),
+        ] {
+            let header = format!(r#"{{"alg":"EdDSA","kid":"k",{member}}}"#);
+            assert_eq!(kind_of(&sign_with(2, &header, CLAIMS.as_bytes())), Some(BadSignature), "{member}");
+            assert_eq!(kind_of(&sign(&header, CLAIMS)), None, "{member}");
+        }
+    }
+
+    #[test]
+    fn the_key_is_found_by_kid_and_decides_whether_it_fits() {
+        let with = |header: &str, keys: &[String]| {
+            check(&sign(header, CLAIMS), &set(keys), &policy(), &Expectation::default(), NOW).err()
+        };
+        let kid = |seed, kid: &str| jwk(seed, &format!(r#","kid":"{kid}""#));
+        let no_kid = r#"{"alg":"EdDSA"}"#;
+        let table: [(&str, &[String], Option<TokenErrorKind>); 24] = [
+            (HEADER, &[kid(1, "k")], None),
+            (HEADER, &[], Some(UnknownKey)),
+            (HEADER, &[kid(1, "other")], Some(UnknownKey)),
+            (HEADER, &[kid(1, "K")], Some(UnknownKey)),
+            (HEADER, &[jwk(1, "")], Some(UnknownKey)),
+            (HEADER, &[kid(2, "k")], Some(BadSignature)),
+            (HEADER, &[kid(2, "k"), kid(1, "k")], None),
+            (HEADER, &[kid(2, "k"), kid(3, "k"), kid(1, "k")], None),
+            (HEADER, &[kid(2, "k"), kid(3, "k")], Some(BadSignature)),
+            (HEADER, &[kid(2, "k"), kid(1, "other")], Some(BadSignature)),
+            (no_kid, &[kid(1, "k")], None),
+            (no_kid, &[jwk(1, "")], None),
+            (no_kid, &[jwk(1, ""), kid(2, "k")], Some(AmbiguousKey)),
+            (no_kid, &[jwk(1, ""), jwk(1, "")], Some(AmbiguousKey)),
+            (no_kid, &[], Some(UnfitKey)),
+            (no_kid, &[jwk(1, r#","use":"enc""#)], Some(UnfitKey)),
+            (no_kid, &[jwk(1, ""), jwk(2, r#","use":"enc""#)], None),
+            (HEADER, &[jwk(1, r#","kid":"k","alg":"ES256""#)], Some(UnfitKey)),
+            (HEADER, &[jwk(1, r#","kid":"k","use":"enc""#)], Some(UnfitKey)),
+            (HEADER, &[jwk(1, r#","kid":"k","key_ops":["sign"]"#)], Some(UnfitKey)),
+            (HEADER, &[jwk(1, r#","kid":"k","use":"enc""#), kid(1, "k")], None),
+            (r#"{"alg":"RS256","kid":"k"}"#, &[kid(1, "k")], Some(UnfitKey)),
+            (HEADER, &[jwk(1, r#","kid":"k","d":"AA""#)], Some(UnknownKey)),
+            (HEADER, &[r#"{"kty":"oct","kid":"k","k":"AAAA"}"#.to_owned()], Some(UnknownKey)),
+        ];
+        for (header, keys, kind) in table {
+            assert_eq!(with(header, keys), kind, "{header} with {keys:?}");
+        }
+    }
+
+    #[test]
+    fn claims_are_not_looked_at_before_the_signature() {
+        for payload in ["", "no json", "{}", r#"{"iss":1}"#, CLAIMS] {
+            let token = sign_with(2, HEADER, payload.as_bytes());
+            let kind = if payload.is_empty() { Malformed } else { BadSignature };
+            assert_eq!(kind_of(&token), Some(kind), "{payload}");
+        }
+        let (good, other) = (sign(HEADER, CLAIMS), sign(HEADER, &claims_with("sub", Some("\"x\""))));
+        let (input, signature) = (&good[..good.rfind('.').unwrap()], &other[other.rfind('.').unwrap()..]);
+        assert_eq!(kind_of(&format!("{input}{signature}")), Some(BadSignature));
+    }
+
+    #[test]
+    fn a_payload_is_an_object_with_unique_names() {
+        for payload in ["null", "[]", "\"x\"", "1", "{", "no json", r#"{"iss":"a","iss":"b"}"#, "\u{feff}{}"] {
+            assert_eq!(kind_of(&sign(HEADER, payload)), Some(Malformed), "{payload}");
+        }
+        assert_eq!(
+            kind_of(&sign(HEADER, &CLAIMS.replacen('{', r#"{"\u0069ss":"https://acme.aero2.dev","#, 1))),
+            Some(Malformed)
+        );
+        assert_eq!(kind_of(&sign_with(1, HEADER, b"{\"iss\":\"\xff\"}")), Some(Malformed));
+        assert_eq!(kind_with("x", Some(r#"{"a":[{"b":1,"b":2}]}"#)), Some(Malformed));
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(kind_with("x", Some(&deep(63))), None);
+        assert_eq!(kind_with("x", Some(&deep(64))), Some(Malformed));
+    }
+
+    #[test]
+    fn a_claim_that_is_needed_must_be_there() {
+        for name in ["iss", "exp", "aud"] {
+            assert_eq!(kind_with(name, None), Some(InvalidClaim), "{name}");
+            assert_eq!(kind_with(name, Some("null")), Some(InvalidClaim), "{name}");
+        }
+        let any = Policy { audiences: None, ..policy() };
+        let without = sign(HEADER, &claims_with("aud", None));
+        assert!(check(&without, &usual_keys(), &any, &Expectation::default(), NOW).is_ok());
+        let wrong = sign(HEADER, &claims_with("aud", Some("null")));
+        assert_eq!(check(&wrong, &usual_keys(), &any, &Expectation::default(), NOW).err(), Some(InvalidClaim));
+        for name in ["sub", "nbf", "iat", "jti", "client_id", "token_use", "scp"] {
+            assert_eq!(kind_with(name, None), None, "{name}");
+            assert_eq!(kind_with(name, Some("null")), Some(InvalidClaim), "{name}");
+        }
+        assert_eq!(kind_with("big", Some("1e400")), None);
+        assert_eq!(kind_with("exp", Some("1e400")), Some(InvalidClaim));
+    }
+
+    #[test]
+    fn the_issuer_is_compared_byte_for_byte() {
+        for issuer in [
+            "",
+            "https://acme.aero2.dev/",
+            "https://ACME.aero2.dev",
+            "https://acme.aero2.de",
+            "https://acme.aero2.dev.evil.example",
+            "http://acme.aero2.dev",
+            "https://acme.aero2.dev#",
+            " https://acme.aero2.dev",
+            "https://аcme.aero2.dev",
+            "https://acme.aero2.dev:443",
+        ] {
+            assert_eq!(kind_with("iss", Some(&format!("\"{issuer}\""))), Some(WrongIssuer), "{issuer}");
+        }
+        assert_eq!(kind_with("iss", Some(r#""https:\/\/acme.aero2.d\u0065v""#)), None);
+    }
+
+    #[test]
+    fn a_token_lives_from_nbf_and_iat_to_exp_within_the_tolerance() {
+        let at = |name: &str, value: u64| kind_with(name, Some(&value.to_string()));
+        assert_eq!(
+            (at("exp", NOW - 29), at("exp", NOW - 30), at("exp", NOW - 31)),
+            (None, Some(Expired), Some(Expired))
+        );
+        assert_eq!((at("exp", 0), at("exp", 253_402_300_799)), (Some(Expired), None));
+        assert_eq!(kind_with("exp", Some("1799999970.5")), None);
+        for name in ["nbf", "iat"] {
+            assert_eq!(
+                (at(name, 0), at(name, NOW + 30), at(name, NOW + 31)),
+                (None, None, Some(NotYetValid)),
+                "{name}"
+            );
+            assert_eq!(kind_with(name, Some("1800000030.5")), Some(NotYetValid), "{name}");
+        }
+        let patient = Policy { tolerance: Duration::MAX, ..policy() };
+        let old = sign(HEADER, &claims_with("exp", Some("0")));
+        assert!(check(&old, &usual_keys(), &patient, &Expectation::default(), NOW).is_ok());
+        let strict = Policy { tolerance: Duration::ZERO, ..policy() };
+        let last = |now| check(&sign(HEADER, CLAIMS), &usual_keys(), &strict, &Expectation::default(), now).err();
+        assert_eq!((last(NOW + 59), last(NOW + 60)), (None, Some(Expired)));
+    }
+
+    #[test]
+    fn an_expected_audience_is_among_the_tokens() {
+        for aud in [r#""orders""#, r#""billing""#, r#"["orders"]"#, r#"["x","billing"]"#, r#"["orders","orders"]"#] {
+            assert_eq!(kind_with("aud", Some(aud)), None, "{aud}");
+        }
+        for aud in [r#""""#, r#""order""#, r#""orders ""#, r#""Orders""#, r#"["x"]"#, r#""orders billing""#, r#"[""]"#]
+        {
+            assert_eq!(kind_with("aud", Some(aud)), Some(WrongAudience), "{aud}");
+        }
+        let other = names(&["shipping"]);
+        let expectation = Expectation { audiences: Some(&other), required_scopes: None };
+        let with = |aud: &str| {
+            check(&sign(HEADER, &claims_with("aud", Some(aud))), &usual_keys(), &policy(), &expectation, NOW).err()
+        };
+        assert_eq!((with(r#""orders""#), with(r#""shipping""#)), (Some(WrongAudience), None));
+        let none = Policy { audiences: None, ..policy() };
+        let missing = sign(HEADER, &claims_with("aud", None));
+        assert_eq!(check(&missing, &usual_keys(), &none, &expectation, NOW).err(), Some(InvalidClaim));
+    }
+
+    #[test]
+    fn another_token_use_is_refused() {
+        for used in ["id", "session", "refresh", "Access", "access ", ""] {
+            assert_eq!(kind_with("token_use", Some(&format!("\"{used}\""))), Some(WrongTokenUse), "{used}");
+        }
+    }
+
+    #[test]
+    fn every_required_scope_is_needed() {
+        let with = |scope: &str, policy: &Policy, more: &[&str]| {
+            let more = names(more);
+            let expectation = Expectation { audiences: None, required_scopes: Some(&more) };
+            check(&sign(HEADER, &claims_with("scope", Some(scope))), &usual_keys(), policy, &expectation, NOW).err()
+        };
+        let usual = policy();
+        assert_eq!(with(r#""read""#, &usual, &[]), None);
+        assert_eq!(with(r#""write""#, &usual, &[]), Some(InsufficientScope));
+        assert_eq!(with(r#""readonly""#, &usual, &[]), Some(InsufficientScope));
+        assert_eq!(with(r#""read write""#, &usual, &["write"]), None);
+        assert_eq!(with(r#""read""#, &usual, &["write"]), Some(InsufficientScope));
+        assert_eq!(with(r#""write""#, &usual, &["write"]), Some(InsufficientScope));
+        assert_eq!(with(r#"["write","read"]"#, &usual, &["write"]), None);
+        assert_eq!(with(r#"["read write"]"#, &usual, &[]), Some(InsufficientScope));
+        assert_eq!(kind_with("scope", None), Some(InsufficientScope));
+        let many = Policy { required_scopes: names(&["a", "b", "c", "d", "e", "f"]), ..policy() };
+        assert_eq!(with(r#""f e d c b a z""#, &many, &[]), None);
+        assert_eq!(with(r#""f e d c b z""#, &many, &[]), Some(InsufficientScope));
+        let none = Policy { required_scopes: names(&[]), ..policy() };
+        assert_eq!(with(r#""""#, &none, &[]), None);
+    }
+
+    #[test]
+    fn the_first_refusal_in_order_is_the_one_told() {
+        let order: [(&str, &str, TokenErrorKind); 7] = [
+            ("jti", "1", InvalidClaim),
+            ("iss", "\"other\"", WrongIssuer),
+            ("exp", "1", Expired),
+            ("nbf", "1900000000", NotYetValid),
+            ("aud", "\"other\"", WrongAudience),
+            ("token_use", "\"id\"", WrongTokenUse),
+            ("scope", "\"other\"", InsufficientScope),
+        ];
+        for first in 0..order.len() {
+            let mut claims: serde_json::Map<String, serde_json::Value> = serde_json::from_str(CLAIMS).unwrap();
+            for (name, value, _) in &order[first..] {
+                claims.insert((*name).to_owned(), serde_json::from_str(value).unwrap());
+            }
+            assert_eq!(kind_of(&sign(HEADER, &serde_json::to_string(&claims).unwrap())), Some(order[first].2));
+        }
+    }
+
+    #[test]
+    fn an_unknown_kid_is_worth_a_fetch_only_if_the_claims_could_pass() {
+        let worth = |payload: &str| {
+            let token = sign_with(9, r#"{"alg":"EdDSA","kid":"new"}"#, payload.as_bytes());
+            let policy = policy();
+            let mut presented = Presented::parse(&token, &policy).unwrap();
+            assert_eq!((presented.kid(), presented.algorithm()), (Some("new"), Algorithm::EdDsa));
+            match presented.check(&usual_keys(), &policy, &Expectation::default(), wall(NOW)) {
+                Verdict::UnknownKid { worth_a_fetch } => worth_a_fetch,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(worth(CLAIMS));
+        assert!(worth(&claims_with("scope", None)));
+        assert!(worth(&claims_with("nbf", Some("1900000000"))));
+        for (name, value) in [
+            ("iss", None),
+            ("iss", Some("\"other\"")),
+            ("aud", None),
+            ("aud", Some("\"other\"")),
+            ("exp", None),
+            ("exp", Some("1")),
+            ("token_use", Some("\"id\"")),
+            ("sub", Some("1")),
+        ] {
+            assert!(!worth(&claims_with(name, value)), "{name}: {value:?}");
+        }
+        assert!(!worth("no json") && !worth(r#"{"a":1,"a":2}"#));
+    }
+
+    #[test]
+    fn a_token_can_be_checked_again_with_newer_keys() {
+        let (token, policy) = (sign_with(9, r#"{"alg":"EdDSA","kid":"new"}"#, CLAIMS.as_bytes()), policy());
+        let mut presented = Presented::parse(&token, &policy).unwrap();
+        let verdict = presented.check(&usual_keys(), &policy, &Expectation::default(), wall(NOW));
+        assert!(matches!(verdict, Verdict::UnknownKid { worth_a_fetch: true }));
+        let newer = set(&[jwk(1, r#","kid":"k""#), jwk(9, r#","kid":"new""#)]);
+        let verdict = presented.check(&newer, &policy, &Expectation::default(), wall(NOW));
+        let Verdict::Verified { key, algorithm, .. } = verdict else { panic!("{verdict:?}") };
+        assert!(newer.serves(&key, algorithm));
+        assert!(!newer.serves(&key, Algorithm::Es256) && !usual_keys().serves(&key, algorithm));
+    }
+
+    #[test]
+    fn a_refusal_of_scope_names_every_scope_that_was_required() {
+        let more = names(&["write", "read", "admin"]);
+        let expectation = Expectation { audiences: None, required_scopes: Some(&more) };
+        let challenge = |kind| refusal(kind, &policy(), &expectation).www_authenticate(None).unwrap();
+        assert_eq!(challenge(InsufficientScope), r#"Bearer error="insufficient_scope", scope="admin read write""#);
+        assert_eq!(challenge(Expired), r#"Bearer error="invalid_token""#);
+    }
+}

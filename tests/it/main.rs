@@ -2,6 +2,7 @@
 #![cfg(test)] // so that helpers count as tests for the lints too
 
 mod introspection;
+mod jose;
 mod keys;
 mod layers;
 mod private_key_jwt;
