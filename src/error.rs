@@ -547,6 +547,7 @@ pub(crate) enum ConfigProblem {
     CacheCapacity,
     Jwk(JwkProblem),
     JwkSet,
+    Snapshot(SnapshotProblem),
     RootCertificates,
     ClientCertificate,
     ProxyUrl,
@@ -595,6 +596,7 @@ impl fmt::Display for ConfigProblem {
             Self::CacheCapacity => "a cache needs room for at least one entry and a time to live; leave the call out for no cache",
             Self::Jwk(problem) => return problem.fmt(f),
             Self::JwkSet => "the key set must be a JSON object with an array keys and no duplicate members (RFC 7517, section 5)",
+            Self::Snapshot(problem) => return write!(f, "the snapshot cannot be used: {problem}; make a new one by Issuer::snapshot"),
             Self::RootCertificates => "the root certificates are no PEM with at least one certificate",
             Self::ClientCertificate => "the client certificate and key must be PEM: a certificate chain, and a private key that belongs to it",
             Self::ProxyUrl => "the proxy URL cannot be used; write it like http://user:password@proxy.example:3128",
@@ -618,14 +620,42 @@ impl fmt::Display for JwkProblem {
     }
 }
 
-/// The wall clock of this machine is not set: it stands before 2026.
+/// Why a snapshot is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SnapshotProblem {
+    /// It is no snapshot, or not a whole one.
+    Malformed,
+    /// It was written by a version of this crate whose snapshots this one does not read.
+    Version,
+    /// It is of another issuer.
+    OtherIssuer,
+    /// It is older than [`max_stale`](crate::IssuerBuilder::max_stale).
+    TooOld,
+    /// The file cannot be read or written, or others than its owner may write to it.
+    File,
+}
+
+impl fmt::Display for SnapshotProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "it is no snapshot of this crate, or not a whole one",
+            Self::Version => "it was written by another version of this crate",
+            Self::OtherIssuer => "it is of another issuer",
+            Self::TooOld => "it is older than max_stale",
+            Self::File => "the file cannot be read or written, or others may write to it",
+        })
+    }
+}
+
+/// The wall clock of this machine is not set: it stands before 2026, or before the snapshot that the issuer was made from.
 #[derive(Clone, Debug)]
 pub struct ClockError(());
 
 impl fmt::Display for ClockError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "the wall clock is not set (it is before 2026), so no token can be judged; set it, for example by NTP",
+            "the wall clock is not set (it is before 2026 or before the snapshot), so no token can be judged; set it, for example by NTP",
         )
     }
 }
@@ -787,6 +817,11 @@ mod tests {
             ConfigProblem::ReservedParameter("grant_type".into()),
             ConfigProblem::CacheCapacity,
             ConfigProblem::JwkSet,
+            ConfigProblem::Snapshot(SnapshotProblem::Malformed),
+            ConfigProblem::Snapshot(SnapshotProblem::Version),
+            ConfigProblem::Snapshot(SnapshotProblem::OtherIssuer),
+            ConfigProblem::Snapshot(SnapshotProblem::TooOld),
+            ConfigProblem::Snapshot(SnapshotProblem::File),
             ConfigProblem::RootCertificates,
             ConfigProblem::ClientCertificate,
             ConfigProblem::ProxyUrl,
@@ -877,8 +912,7 @@ mod tests {
 
     #[test]
     fn the_clock_error_says_what_to_do() {
-        let message =
-            "the wall clock is not set (it is before 2026), so no token can be judged; set it, for example by NTP";
+        let message = "the wall clock is not set (it is before 2026 or before the snapshot), so no token can be judged; set it, for example by NTP";
         assert_eq!(Error::clock().to_string(), message);
     }
 }

@@ -4,12 +4,14 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, SnapshotProblem};
+use crate::inside::Inside;
 
 /// Something that the caches of an [`Issuer`](crate::Issuer) did, for logs and metrics.
 ///
 /// The handler given to [`IssuerBuilder::on_event`](crate::IssuerBuilder::on_event) is called on the thread of the call that caused it,
-/// outside of every lock; a handler that panics harms nothing. No event holds a token or a secret.
+/// outside of every lock; a handler that panics harms nothing, and one that uses the
+/// issuer is not told of what it causes itself. No event holds a token or a secret.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -41,6 +43,19 @@ pub enum Event {
         /// Why.
         error: Error,
     },
+    /// This machine's clock and the issuer's differ by more than the usual tolerance of 30 s. Told when it is first seen and when it has
+    /// changed; never applied.
+    #[non_exhaustive]
+    ClockSkew {
+        /// How far this machine's clock is behind the issuer's; negative if it is ahead.
+        seconds: i64,
+    },
+    /// A snapshot was not used; the network is.
+    #[non_exhaustive]
+    SnapshotRefused {
+        /// Why.
+        problem: SnapshotProblem,
+    },
     /// An early refresh failed, and the old token, still valid, serves on.
     OldTokenServed,
 }
@@ -55,6 +70,8 @@ impl fmt::Display for Event {
             Self::RateLimited => f.write_str("unknown key id not looked up: rate limited"),
             Self::TokenMinted => f.write_str("token minted"),
             Self::MintFailed { error } => write!(f, "minting a token failed: {error}"),
+            Self::ClockSkew { seconds } => write!(f, "this clock is {seconds} s behind the issuer's"),
+            Self::SnapshotRefused { problem } => write!(f, "snapshot not used: {problem}"),
             Self::OldTokenServed => f.write_str("early refresh failed, the old token serves on"),
         }
     }
@@ -64,6 +81,7 @@ impl fmt::Display for Event {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     counts: [u64; COUNTS],
+    clock_skew: Option<i64>,
 }
 
 macro_rules! counts {
@@ -104,6 +122,16 @@ counts! {
 }
 
 impl Stats {
+    /// How many seconds this machine's clock is behind the issuer's by the last answer that had a `Date`; negative if it is ahead. It is
+    /// only told: no token is judged by it.
+    pub fn clock_skew(&self) -> Option<i64> {
+        self.clock_skew
+    }
+
+    pub(crate) fn with_clock_skew(self, clock_skew: Option<i64>) -> Self {
+        Self { clock_skew, ..self }
+    }
+
     fn of(&self, count: Count) -> u64 {
         self.counts.get(index(count)).copied().unwrap_or_default()
     }
@@ -113,6 +141,8 @@ impl Stats {
 #[derive(Default)]
 pub(crate) struct Events {
     handler: Option<Arc<Handler>>,
+    /// A handler that uses the issuer is not told of what it causes itself.
+    telling: Inside,
     counters: [counter::Counter; COUNTS],
 }
 
@@ -137,20 +167,26 @@ impl Events {
         }
         #[cfg(feature = "log")]
         log_line(event);
-        if let Some(handler) = &self.handler {
+        if let (Some(handler), Some(_telling)) = (&self.handler, self.telling.enter()) {
             // A handler's panic is its own: the call that it was told of goes on.
             let _ = catch_unwind(AssertUnwindSafe(|| handler(event)));
         }
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        Stats { counts: std::array::from_fn(|i| self.counters.get(i).map_or(0, counter::Counter::value)) }
+        Stats {
+            clock_skew: None,
+            counts: std::array::from_fn(|i| self.counters.get(i).map_or(0, counter::Counter::value)),
+        }
     }
 }
 
 fn counted_by(event: &Event) -> Option<Count> {
     Some(match event {
-        Event::KeysRefreshed { .. } | Event::OldTokenServed => return None,
+        Event::KeysRefreshed { .. }
+        | Event::OldTokenServed
+        | Event::ClockSkew { .. }
+        | Event::SnapshotRefused { .. } => return None,
         Event::KeyRefreshFailed { .. } => Count::KeyFetchFailure,
         Event::StaleKeysServed => Count::StaleKeysServed,
         Event::UnknownKidRefused => Count::UnknownKidRefused,

@@ -27,7 +27,7 @@ pub(crate) fn max_age(value: &str) -> Option<Duration> {
 }
 
 /// The three formats of RFC 9110 §5.6.7. `wall` decides the century of the two-digit years of RFC 850.
-fn http_date(text: &str, wall: SystemTime) -> Option<SystemTime> {
+pub(crate) fn http_date(text: &str, wall: SystemTime) -> Option<SystemTime> {
     let (date, time) = match text.split_once(", ") {
         Some((day, rest)) if DAYS.contains(&day) => imf_fixdate(rest)?,
         Some((day, rest)) if LONG_DAYS.contains(&day) => rfc850(rest, wall)?,

@@ -8,20 +8,24 @@ use crate::clock::{Deadline, Now};
 use crate::error::{Detail, Endpoint, Error, NetworkErrorKind};
 use crate::events::{Count, Event, Events, Stats};
 use crate::headers;
+use crate::issuer::boot::{Boot, Step};
 use crate::issuer::connection::{Connection, body_text};
 use crate::issuer::key_cache::{HeldKeys, KeyCache};
 use crate::issuer::metadata::Metadata;
-use crate::issuer::refreshing::{Fetched, Held, Refreshing, Source};
+use crate::issuer::refreshing::{Fetched, Held, Refreshing, Seed, Source};
+use crate::issuer::snapshot::{MAX_TTL, Snapshot};
 use crate::jose::jwk::JwkSet;
 use crate::transport::Response;
 use crate::url::IssuerUrl;
 
+pub(crate) mod boot;
 pub(crate) mod builder;
 pub(crate) mod connection;
 pub(crate) mod key_cache;
 pub(crate) mod metadata;
 pub(crate) mod oauth;
 pub(crate) mod refreshing;
+pub(crate) mod snapshot;
 
 /// One Aero2 application (or any other standards-conforming issuer), with its discovery document and keys cached.
 ///
@@ -45,8 +49,21 @@ pub struct Issuer(Arc<Inner>);
 struct Inner {
     connection: Connection,
     key_ttl: Duration,
+    max_stale: Duration,
     discovery: Refreshing<Arc<Metadata>>,
     keys: KeyCache,
+    boot: Boot,
+}
+
+/// What an issuer is made from besides its connection.
+pub(crate) struct Settings {
+    pub(crate) key_ttl: Duration,
+    pub(crate) max_stale: Duration,
+    /// Keys in place of the issuer's.
+    pub(crate) static_keys: Option<JwkSet>,
+    /// Keys until the issuer's are there.
+    pub(crate) first_keys: Option<JwkSet>,
+    pub(crate) boot: Boot,
 }
 
 impl Issuer {
@@ -71,6 +88,7 @@ impl Issuer {
     /// # Errors
     /// [`Error::Network`] if a refresh was due and failed. Keys that are held serve on all the same.
     pub fn refresh_if_due(&self) -> Result<(), Error> {
+        self.0.boot();
         let deadline = self.deadline();
         self.0.discovery.refresh_if_due(&DiscoverySource(&self.0), deadline)?;
         self.0.keys.refresh_if_due(&KeySource(&self.0), deadline)
@@ -78,13 +96,50 @@ impl Issuer {
 
     /// What the caches did so far.
     pub fn stats(&self) -> Stats {
-        self.events().stats()
+        self.events().stats().with_clock_skew(self.connection().skew.seconds())
     }
 
-    fn from_parts(connection: Connection, key_ttl: Duration, max_stale: Duration) -> Self {
+    /// Discovery document and keys as one text, for [`IssuerBuilder::snapshot`](crate::IssuerBuilder::snapshot) of a later process.
+    /// What is not held yet is fetched. It holds nothing secret, but whoever can change it decides which tokens are taken.
+    ///
+    /// ```
+    /// # let test = aero2::testing::TestIssuer::new();
+    /// # let issuer = test.issuer();
+    /// let saved = issuer.snapshot()?;
+    ///
+    /// let no_network = |_: &aero2::Request<'_>| -> Result<aero2::Response, aero2::TransportError> {
+    ///     Err(aero2::TransportError::new(aero2::NetworkErrorKind::Connect))
+    /// };
+    /// let later = aero2::Issuer::builder(test.url()).transport(no_network).snapshot(&saved).build()?;
+    /// later.resource_server().build()?.verify_token(&test.token().sign())?;
+    /// # Ok::<(), aero2::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Network`] if something is missing and cannot be fetched, [`Error::Clock`] if the wall clock is not set.
+    pub fn snapshot(&self) -> Result<String, Error> {
+        let deadline = self.deadline();
+        let metadata = self.metadata(deadline)?;
+        self.keys(deadline)?;
+        let now = self.wall_now()?;
+        let held = self.0.keys.with_age(now.monotonic);
+        let (keys, age, ttl) = held.ok_or_else(|| Error::network(NetworkErrorKind::Io, Endpoint::Keys))?;
+        let fetched_at = now.wall.checked_sub(age).ok_or_else(Error::clock)?;
+        let metadata = Metadata::clone(&metadata);
+        Ok(Snapshot { fetched_at, ttl: ttl.min(MAX_TTL), metadata, keys }.to_json(self.issuer_url()))
+    }
+
+    fn from_parts(connection: Connection, settings: Settings) -> Self {
+        let Settings { key_ttl, max_stale, static_keys, first_keys, boot } = settings;
         // A discovery document never stops serving: without one no token could be minted, and its URLs seldom change.
         let discovery = Refreshing::new(Endpoint::Discovery, Duration::MAX);
-        Self(Arc::new(Inner { connection, key_ttl, discovery, keys: KeyCache::new(max_stale) }))
+        let keys = KeyCache::new(max_stale, static_keys);
+        if let Some(value) = first_keys {
+            // Due at once, and serving until the issuer's own keys have come.
+            let seed = Seed { value, age: Duration::ZERO, ttl: Duration::ZERO, serves_for: Some(Duration::MAX) };
+            keys.seed(seed, connection.clock.monotonic());
+        }
+        Self(Arc::new(Inner { connection, key_ttl, max_stale, discovery, keys, boot }))
     }
 
     pub(crate) fn issuer_url(&self) -> &IssuerUrl {
@@ -109,6 +164,15 @@ impl Issuer {
         self.0.connection.refresh_deadline()
     }
 
+    /// Now, by a wall clock that can be right.
+    pub(crate) fn wall_now(&self) -> Result<Now, Error> {
+        self.0.boot();
+        let now = self.now();
+        let wall = now.set_wall().ok_or_else(Error::clock)?;
+        let before_snapshot = self.0.boot.made_at().is_some_and(|made_at| wall < made_at);
+        if before_snapshot { Err(Error::clock()) } else { Ok(now) }
+    }
+
     pub(crate) fn events(&self) -> &Events {
         &self.0.connection.events
     }
@@ -118,6 +182,7 @@ impl Issuer {
     }
 
     pub(crate) fn keys(&self, deadline: Deadline) -> Result<HeldKeys, Error> {
+        self.0.boot();
         self.0.keys.get(&KeySource(&self.0), deadline)
     }
 
@@ -134,7 +199,25 @@ impl fmt::Debug for Issuer {
 }
 
 impl Inner {
+    /// Takes the snapshot into the caches as soon as its age is known; what was fetched meanwhile stays.
+    fn boot(&self) {
+        if self.boot.is_done() {
+            return;
+        }
+        let now = self.connection.now();
+        match self.boot.step(now, self.max_stale) {
+            Step::Nothing => {}
+            Step::Refuse(problem) => self.connection.events.emit(&Event::SnapshotRefused { problem }),
+            Step::Use(Snapshot { ttl, metadata, keys, .. }, age) => {
+                let metadata = Seed { value: Arc::new(metadata), age, ttl: DISCOVERY_TTL, serves_for: None };
+                self.discovery.seed(metadata, now.monotonic);
+                self.keys.seed(Seed { value: keys, age, ttl, serves_for: None }, now.monotonic);
+            }
+        }
+    }
+
     fn metadata(&self, deadline: Deadline) -> Result<Held<Arc<Metadata>>, Error> {
+        self.boot();
         self.discovery.get(&DiscoverySource(self), deadline)
     }
 
@@ -165,7 +248,7 @@ impl Inner {
         let text = body_text(Endpoint::Keys, response)?;
         let value = JwkSet::parse(text).map_err(|_| Error::invalid_response(Endpoint::Keys, Detail::Member("keys")))?;
         let max_age = response.header("cache-control").and_then(headers::max_age);
-        let ttl = max_age.map_or(self.key_ttl, |age| age.clamp(MIN_KEY_TTL, MAX_KEY_TTL));
+        let ttl = max_age.map_or(self.key_ttl, |age| age.clamp(MIN_KEY_TTL, MAX_TTL));
         Ok(Fetched { value, ttl })
     }
 
@@ -223,9 +306,6 @@ impl Source<Arc<Metadata>> for DiscoverySource<'_> {
 
 /// A `Cache-Control: max-age` below this would have us ask all day.
 const MIN_KEY_TTL: Duration = Duration::from_secs(60);
-
-/// A `Cache-Control: max-age` beyond this would keep a revoked key in use.
-const MAX_KEY_TTL: Duration = Duration::from_secs(24 * 3600);
 
 /// Endpoints seldom move; where the key set's URL has gone, the document is read again at once.
 const DISCOVERY_TTL: Duration = Duration::from_secs(24 * 3600);

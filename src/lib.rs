@@ -15,6 +15,7 @@ mod events;
 mod file_lock;
 mod flight;
 mod headers;
+mod inside;
 mod introspection;
 mod issuer;
 pub mod jose;
@@ -32,7 +33,8 @@ pub use client_auth::ClientAuth;
 pub use client_auth::assertion::PrivateKeyJwt;
 pub use clock::Clock;
 pub use error::{
-    ClockError, ConfigError, Error, NetworkError, NetworkErrorKind, OAuthError, TokenError, TokenErrorKind,
+    ClockError, ConfigError, Error, NetworkError, NetworkErrorKind, OAuthError, SnapshotProblem, TokenError,
+    TokenErrorKind,
 };
 pub use events::{Event, Stats};
 pub use introspection::answer::{Introspection, TokenInfo};

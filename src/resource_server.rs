@@ -93,7 +93,7 @@ impl ResourceServer {
 
     fn verify(&self, token: &str, expectation: &Expectation<'_>) -> Result<Claims, Error> {
         let Inner { issuer, policy, verified } = &*self.0;
-        issuer.now().set_wall().ok_or_else(Error::clock)?;
+        issuer.wall_now()?;
         policy.check_length(token).map_err(Error::token)?;
         let Some(verified) = verified else {
             return self.verify_signature(token, expectation).map(|token| token.claims);

@@ -7,8 +7,12 @@ use std::time::Duration;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{ConfigProblem, Error};
 use crate::events::{Event, Events, Handler};
-use crate::issuer::Issuer;
-use crate::issuer::connection::{Connection, Sending};
+use crate::inside::Inside;
+use crate::issuer::boot::Boot;
+use crate::issuer::connection::{Connection, Skew};
+use crate::issuer::snapshot::Snapshot;
+use crate::issuer::{Issuer, Settings};
+use crate::jose::jwk::JwkSet;
 use crate::transport::Transport;
 use crate::url::IssuerUrl;
 
@@ -42,6 +46,9 @@ pub struct IssuerBuilder {
     max_stale: Duration,
     allow_http: bool,
     handler: Option<Arc<Handler>>,
+    static_keys: Option<String>,
+    first_keys: Option<String>,
+    snapshot: Option<String>,
 }
 
 impl IssuerBuilder {
@@ -56,6 +63,9 @@ impl IssuerBuilder {
             max_stale: Duration::from_secs(3600),
             allow_http: false,
             handler: None,
+            static_keys: None,
+            first_keys: None,
+            snapshot: None,
         }
     }
 
@@ -111,15 +121,45 @@ impl IssuerBuilder {
         self
     }
 
+    /// These keys (a JWK set, RFC 7517 §5) in place of the issuer's: none is ever fetched, so tokens are verified without any network
+    /// and a rotation needs a new program. Defaults to none.
+    pub fn static_keys(mut self, jwk_set: &str) -> Self {
+        self.static_keys = Some(jwk_set.to_owned());
+        self
+    }
+
+    /// These keys (a JWK set, RFC 7517 §5), which came with the program, until the issuer's own have been fetched: the first token tries
+    /// to fetch them, and while that fails these serve, however long. Defaults to none.
+    pub fn static_then_remote(mut self, jwk_set: &str) -> Self {
+        self.first_keys = Some(jwk_set.to_owned());
+        self
+    }
+
+    /// What [`Issuer::snapshot`] gave to an earlier process, so that this one starts without the network. It serves as if it had been
+    /// fetched when it was made; older than [`max_stale`](Self::max_stale) it is not used. A wall clock that stands before the snapshot's
+    /// time is taken for unset ([`Error::Clock`]). Defaults to none.
+    pub fn snapshot(mut self, json: &str) -> Self {
+        self.snapshot = Some(json.to_owned());
+        self
+    }
+
     /// The issuer. Does no I/O.
     ///
     /// # Errors
-    /// [`Error::Config`]: see [`Issuer::new`]; also if a timeout is zero.
+    /// [`Error::Config`]: see [`Issuer::new`]; also if a timeout is zero, and for static keys or a snapshot that are none, or are of another
+    /// issuer.
     pub fn build(self) -> Result<Issuer, Error> {
         let url = IssuerUrl::parse(&self.url, self.allow_http)?;
         if self.timeout.is_zero() || self.refresh_timeout.is_zero() {
             return Err(Error::config(ConfigProblem::ZeroTimeout));
         }
+        let settings = Settings {
+            key_ttl: self.key_ttl,
+            max_stale: self.max_stale,
+            static_keys: self.static_keys.as_deref().map(JwkSet::parse).transpose()?,
+            first_keys: self.first_keys.as_deref().map(JwkSet::parse).transpose()?,
+            boot: self.snapshot.as_deref().map_or_else(|| Ok(Boot::default()), |json| boot(json, &url))?,
+        };
         let connection = Connection {
             url,
             transport: self.transport.map_or_else(default_transport, Ok)?,
@@ -127,9 +167,10 @@ impl IssuerBuilder {
             timeout: self.timeout,
             refresh_timeout: self.refresh_timeout,
             events: Events::new(self.handler),
-            sending: Sending::default(),
+            sending: Inside::default(),
+            skew: Skew::default(),
         };
-        Ok(Issuer::from_parts(connection, self.key_ttl, self.max_stale))
+        Ok(Issuer::from_parts(connection, settings))
     }
 }
 
@@ -142,6 +183,12 @@ impl fmt::Debug for IssuerBuilder {
             .field("max_stale", &self.max_stale)
             .finish_non_exhaustive()
     }
+}
+
+fn boot(snapshot: &str, issuer: &IssuerUrl) -> Result<Boot, Error> {
+    let snapshot =
+        Snapshot::parse(snapshot, issuer).map_err(|problem| Error::config(ConfigProblem::Snapshot(problem)))?;
+    Ok(Boot::from_snapshot(snapshot))
 }
 
 #[cfg(feature = "ureq")]

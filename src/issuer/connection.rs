@@ -1,15 +1,15 @@
 //! The way to one issuer: the transport with everything that is checked above it, the clock, the budgets and the counters.
 
 use std::fmt;
-use std::thread::{self, ThreadId};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
 use crate::clock::{Clock, Deadline, Now};
 use crate::error::{Detail, Endpoint, Error, NetworkError, NetworkErrorKind, OAuthError};
-use crate::events::Events;
+use crate::events::{Event, Events};
 use crate::headers;
+use crate::inside::Inside;
 use crate::jose::json::Object;
 use crate::secret::Secret;
 use crate::transport::{Request, Response, Transport};
@@ -22,7 +22,9 @@ pub(crate) struct Connection {
     pub(crate) timeout: Duration,
     pub(crate) refresh_timeout: Duration,
     pub(crate) events: Events,
-    pub(crate) sending: Sending,
+    /// A transport that calls back into the issuer that it serves is told so.
+    pub(crate) sending: Inside,
+    pub(crate) skew: Skew,
 }
 
 impl Connection {
@@ -80,13 +82,25 @@ impl Connection {
         let Some(timeout) = deadline.remaining() else {
             return Err(Error::network(NetworkErrorKind::Timeout, endpoint));
         };
-        let Some(_sending) = self.sending.begin() else {
+        let Some(_sending) = self.sending.enter() else {
             return Err(Error::network(NetworkErrorKind::Reentrant, endpoint));
         };
-        self.transport.send(&request(timeout)).map_err(|error| {
+        let response = self.transport.send(&request(timeout)).map_err(|error| {
             let (kind, source) = error.into_parts();
             Error::Network(NetworkError::new(kind, endpoint).with_source(source))
-        })
+        })?;
+        self.measure_skew(&response);
+        Ok(response)
+    }
+
+    /// How far this machine's clock is behind the issuer's `Date` (RFC 9110 §6.6.1), in seconds. It is told and never applied.
+    fn measure_skew(&self, response: &Response) {
+        let wall = self.clock.wall();
+        let Some(date) = response.header("date").and_then(|value| headers::http_date(value, wall)) else { return };
+        let seconds = seconds_between(wall, date);
+        if self.skew.has_changed(seconds) {
+            self.events.emit(&Event::ClockSkew { seconds });
+        }
     }
 
     /// The limits that every transport is held to, whoever wrote it.
@@ -139,30 +153,27 @@ fn oauth_error(response: &Response) -> Option<OAuthError> {
     Some(OAuthError::new(code, text("error_description"), text("error_uri"), response.status()))
 }
 
-/// The threads that are inside the transport now: one that calls back into the issuer that it serves would recurse for ever.
+/// The difference of the clocks as last measured.
 #[derive(Default)]
-pub(crate) struct Sending(Mutex<Vec<ThreadId>>);
+pub(crate) struct Skew(Mutex<Option<i64>>);
 
-impl Sending {
-    fn begin(&self) -> Option<SendingGuard<'_>> {
-        let this = thread::current().id();
-        let mut inside = self.0.lock();
-        if inside.contains(&this) {
-            return None;
-        }
-        inside.push(this);
-        Some(SendingGuard { sending: self, this })
+impl Skew {
+    pub(crate) fn seconds(&self) -> Option<i64> {
+        *self.0.lock()
+    }
+
+    /// Takes a measurement; true if it is worth telling: beyond the usual tolerance, and not told before.
+    fn has_changed(&self, seconds: i64) -> bool {
+        let before = self.0.lock().replace(seconds).unwrap_or_default();
+        seconds.unsigned_abs() > NOTEWORTHY_SKEW && seconds.abs_diff(before) > NOTEWORTHY_SKEW / 2
     }
 }
 
-struct SendingGuard<'a> {
-    sending: &'a Sending,
-    this: ThreadId,
-}
-
-impl Drop for SendingGuard<'_> {
-    fn drop(&mut self) {
-        self.sending.0.lock().retain(|thread| *thread != self.this);
+fn seconds_between(from: SystemTime, to: SystemTime) -> i64 {
+    let whole = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    match to.duration_since(from) {
+        Ok(ahead) => whole(ahead),
+        Err(behind) => whole(behind.duration()).saturating_neg(),
     }
 }
 
@@ -171,6 +182,9 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection").field("url", &self.url.as_str()).finish_non_exhaustive()
     }
 }
+
+/// Seconds by which the clocks may differ without a word: the default tolerance of a resource server.
+const NOTEWORTHY_SKEW: u64 = 30;
 
 /// The longest `error` that is taken for an OAuth error code; the registered ones have at most 25 characters.
 const MAX_ERROR_CODE: usize = 64;

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::clock::Deadline;
 use crate::digest::{Sha256, sha256};
 use crate::error::{Endpoint, Error, NetworkError, NetworkErrorKind};
-use crate::issuer::refreshing::{Held, Refreshing, Source};
+use crate::issuer::refreshing::{Held, Refreshing, Seed, Source};
 use crate::jose::jwk::JwkSet;
 
 /// The keys of an issuer as a caller got them.
@@ -17,20 +17,38 @@ pub(crate) type HeldKeys = Held<JwkSet>;
 pub(crate) struct KeyCache {
     keys: Refreshing<JwkSet>,
     unknown: Mutex<UnknownKids>,
+    /// Keys that the program came with, in place of the issuer's: nothing is ever fetched.
+    fixed: Option<JwkSet>,
 }
 
 impl KeyCache {
-    pub(crate) fn new(max_stale: Duration) -> Self {
-        Self { keys: Refreshing::new(Endpoint::Keys, max_stale), unknown: Mutex::new(UnknownKids::default()) }
+    pub(crate) fn new(max_stale: Duration, fixed: Option<JwkSet>) -> Self {
+        Self { keys: Refreshing::new(Endpoint::Keys, max_stale), unknown: Mutex::default(), fixed }
+    }
+
+    /// Takes keys that were not fetched now, unless some are held already.
+    pub(crate) fn seed(&self, seed: Seed<JwkSet>, now: Duration) {
+        self.keys.seed(seed, now);
+    }
+
+    /// The keys held, how old they are, and their time to live.
+    pub(crate) fn with_age(&self, now: Duration) -> Option<(JwkSet, Duration, Duration)> {
+        match &self.fixed {
+            Some(fixed) => Some((fixed.clone(), Duration::ZERO, Duration::MAX)),
+            None => self.keys.with_age(now),
+        }
     }
 
     /// The keys: from the cache where they may serve.
     pub(crate) fn get(&self, source: &impl Source<JwkSet>, deadline: Deadline) -> Result<HeldKeys, Error> {
-        self.keys.get(source, deadline)
+        match &self.fixed {
+            Some(fixed) => Ok(Held { value: fixed.clone(), generation: 0, stale: false }),
+            None => self.keys.get(source, deadline),
+        }
     }
 
     pub(crate) fn refresh_if_due(&self, source: &impl Source<JwkSet>, deadline: Deadline) -> Result<(), Error> {
-        self.keys.refresh_if_due(source, deadline)
+        if self.fixed.is_some() { Ok(()) } else { self.keys.refresh_if_due(source, deadline) }
     }
 
     /// Other keys than those of generation `seen`, in which `kid` was not: one request, if the budget allows it. `None` where
@@ -45,6 +63,9 @@ impl KeyCache {
         seen: u64,
         deadline: Deadline,
     ) -> Result<Option<HeldKeys>, Error> {
+        if self.fixed.is_some() {
+            return Ok(None);
+        }
         let name = sha256(kid.as_bytes());
         let now = source.monotonic();
         if let Some(newer) = self.keys.newer_than(seen, now) {

@@ -13,6 +13,8 @@ pub(crate) struct Metadata {
     token: Service,
     introspection: Service,
     revocation: Service,
+    /// The document itself, for a snapshot.
+    text: String,
 }
 
 /// One OAuth endpoint as the document describes it.
@@ -39,7 +41,13 @@ impl Metadata {
                 "introspection_endpoint_auth_methods_supported",
             )?,
             revocation: Service::read(&document, "revocation_endpoint", "revocation_endpoint_auth_methods_supported")?,
+            text: text.to_owned(),
         })
+    }
+
+    /// The text that the document was read from.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// Where `endpoint` is: what the document says if that may be used, Aero2's path where it is silent.

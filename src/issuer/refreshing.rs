@@ -29,6 +29,15 @@ pub(crate) struct Fetched<T> {
     pub(crate) ttl: Duration,
 }
 
+/// A value from elsewhere: a snapshot, or the program itself.
+pub(crate) struct Seed<T> {
+    pub(crate) value: T,
+    pub(crate) age: Duration,
+    pub(crate) ttl: Duration,
+    /// `None`: as long as a fetched one.
+    pub(crate) serves_for: Option<Duration>,
+}
+
 /// A value as the cache holds it.
 #[derive(Clone)]
 pub(crate) struct Held<T> {
@@ -62,6 +71,18 @@ impl<T: Clone> Refreshing<T> {
             Plan::Fetch => self.fetch(source, deadline),
             Plan::Fail(error) => Err(error),
         }
+    }
+
+    /// Takes a value that was not fetched now, unless a fetched one is held already.
+    pub(crate) fn seed(&self, seed: Seed<T>, now: Duration) {
+        self.state.lock().seed(seed, now);
+    }
+
+    /// The value held, how old it is, and its time to live; for a snapshot.
+    pub(crate) fn with_age(&self, now: Duration) -> Option<(T, Duration, Duration)> {
+        let state = self.state.lock();
+        let entry = state.entry.as_ref()?;
+        Some((entry.value.clone(), entry.age(now), entry.ttl))
     }
 
     /// Another value than the one of generation `seen`, asked for now; joins a fetch that is under way. `admit` may refuse the
@@ -181,8 +202,12 @@ struct State<T> {
 struct Entry<T> {
     value: T,
     generation: u64,
-    fetched_at: Duration,
+    since: Duration,
+    /// How old the value was when it came here: a fetched one is new, one from a snapshot is not.
+    age_then: Duration,
     ttl: Duration,
+    serves_for: Duration,
+    fetched: bool,
 }
 
 impl<T: Clone> State<T> {
@@ -202,7 +227,7 @@ impl<T: Clone> State<T> {
     fn present(&self, now: Duration) -> Option<Held<T>> {
         let entry = self.entry.as_ref()?;
         let age = entry.age(now);
-        let serves = age < entry.ttl.saturating_add(self.max_stale);
+        let serves = age < entry.serves_for;
         serves.then(|| Held { value: entry.value.clone(), generation: entry.generation, stale: age >= entry.ttl })
     }
 
@@ -217,8 +242,23 @@ impl<T: Clone> State<T> {
         self.last_error = None;
         self.generation = self.generation.wrapping_add(1);
         let Fetched { value, ttl } = fetched;
-        self.entry = Some(Entry { value: value.clone(), generation: self.generation, fetched_at: now, ttl });
-        Held { value, generation: self.generation, stale: false }
+        let serves_for = ttl.saturating_add(self.max_stale);
+        let (generation, age_then) = (self.generation, Duration::ZERO);
+        self.entry =
+            Some(Entry { value: value.clone(), generation, since: now, age_then, ttl, serves_for, fetched: true });
+        Held { value, generation, stale: false }
+    }
+
+    /// Takes a value that was not fetched now, unless a fetched one is held already.
+    fn seed(&mut self, seed: Seed<T>, now: Duration) {
+        if self.entry.as_ref().is_some_and(|entry| entry.fetched) {
+            return;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let Seed { value, age, ttl, serves_for } = seed;
+        let serves_for = serves_for.unwrap_or_else(|| ttl.saturating_add(self.max_stale));
+        let (generation, since, age_then, fetched) = (self.generation, now, age, false);
+        self.entry = Some(Entry { value, generation, since, age_then, ttl, serves_for, fetched });
     }
 
     /// Notes a failure; the value held, if any, stays.
@@ -231,7 +271,7 @@ impl<T: Clone> State<T> {
 
 impl<T> Entry<T> {
     fn age(&self, now: Duration) -> Duration {
-        now.saturating_sub(self.fetched_at)
+        now.saturating_sub(self.since).saturating_add(self.age_then)
     }
 }
 
@@ -317,6 +357,21 @@ mod tests {
         let second = state.store(Fetched { value: 8, ttl: TTL }, TTL).generation;
         assert_ne!(first, second);
         assert_eq!(name(&state.plan(TTL)), "serve");
+    }
+
+    #[test]
+    fn a_seed_counts_the_age_that_it_came_with_and_replaces_nothing_that_was_fetched() {
+        let mut state = State::new(MAX_STALE);
+        let start = Duration::from_secs(5);
+        state.seed(Seed { value: 1, age: TTL - MS, ttl: TTL, serves_for: None }, start);
+        assert_eq!(name(&state.plan(start)), "refresh");
+        assert_eq!(name(&state.plan(start + MS)), "refresh stale");
+        assert_eq!(name(&state.plan(start + MS + MAX_STALE)), "fetch");
+        state.seed(Seed { value: 2, age: Duration::ZERO, ttl: TTL, serves_for: None }, start);
+        assert_eq!(state.present(start).unwrap().value, 2);
+        state.store(Fetched { value: 3, ttl: TTL }, start);
+        state.seed(Seed { value: 4, age: Duration::ZERO, ttl: TTL, serves_for: None }, start);
+        assert_eq!(state.present(start).unwrap().value, 3);
     }
 
     #[test]

@@ -100,6 +100,8 @@ struct SetRepr {
     /// Keys that verify nothing. They count for one thing: a token that names one is known to be refused without another fetch.
     unfit: Vec<Jwk>,
     skipped: usize,
+    /// The document itself, for a snapshot.
+    text: Box<str>,
 }
 
 /// What a key set has for a token.
@@ -121,7 +123,7 @@ impl JwkSet {
     pub fn parse(json: &str) -> Result<Self, Error> {
         let object = Object::parse(json).map_err(|_| Error::config(ConfigProblem::JwkSet))?;
         let keys = object.members().array("keys").ok().flatten().ok_or_else(|| Error::config(ConfigProblem::JwkSet))?;
-        let mut set = SetRepr { usable: Vec::new(), unfit: Vec::new(), skipped: 0 };
+        let mut set = SetRepr { usable: Vec::new(), unfit: Vec::new(), skipped: 0, text: json.into() };
         for element in keys {
             match element.members().map(|members| Jwk::read(&members)) {
                 Some(jwk) if jwk.key.is_ok() => set.usable.push(jwk),
@@ -133,6 +135,11 @@ impl JwkSet {
             }
         }
         Ok(Self(Arc::new(set)))
+    }
+
+    /// The text that the set was read from.
+    pub(crate) fn text(&self) -> &str {
+        &self.0.text
     }
 
     /// How many keys can be used.

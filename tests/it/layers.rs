@@ -12,7 +12,7 @@ use std::path::Path;
 /// (declaring `mod child;` is no import, using the child is one).
 const LEVELS: &[&[&str]] = &[
     // 0: leaves
-    &["clock", "random", "backoff", "bounded", "digest", "token_type_hint", "jose/algorithm", "atomic_file"],
+    &["clock", "random", "backoff", "bounded", "digest", "inside", "token_type_hint", "jose/algorithm", "atomic_file"],
     &["secret", "flight", "file_lock"],
     // 1: the five kinds of error
     &["error"],
@@ -36,6 +36,7 @@ const LEVELS: &[&[&str]] = &[
     &["issuer/connection", "issuer/refreshing"],
     // 5: caches
     &["issuer/snapshot", "m2m/plan", "m2m/token_file"],
+    &["issuer/boot"],
     &["issuer/key_cache", "m2m/token_cache", "resource_server/verified_tokens", "introspection/answer"],
     &["introspection/answers"],
     // 6: the handle that all capabilities hang on
