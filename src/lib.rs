@@ -41,7 +41,7 @@ pub use introspection::answer::{Introspection, TokenInfo};
 pub use introspection::{Introspector, IntrospectorBuilder};
 pub use issuer::Issuer;
 pub use issuer::builder::IssuerBuilder;
-pub use jose::claims::Claims;
+pub use jose::claims::{Claims, Confirmation};
 pub use resource_server::ResourceServer;
 pub use resource_server::builder::ResourceServerBuilder;
 pub use resource_server::options::VerifyOptions;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::TokenErrorKind;
-use crate::jose::claim_set::ClaimSet;
+use crate::jose::claim_set::{ClaimSet, NumericDate};
 use crate::jose::jws::VerifiedPayload;
 
 /// The claims of an access token whose signature was verified and whose every check passed (RFC 7519 §4, RFC 9068 §2.2).
@@ -58,17 +58,17 @@ impl Claims {
     /// `exp`: when the token ends.
     pub fn expires_at(&self) -> SystemTime {
         // A token without `exp` is refused before its claims get out.
-        self.0.expires_at().map_or(UNIX_EPOCH, |date| date.time())
+        self.0.expires_at().map_or(UNIX_EPOCH, NumericDate::time)
     }
 
     /// `iat`: when the token was made.
     pub fn issued_at(&self) -> Option<SystemTime> {
-        self.0.issued_at().map(|date| date.time())
+        self.0.issued_at().map(NumericDate::time)
     }
 
     /// `nbf`: when the token begins.
     pub fn not_before(&self) -> Option<SystemTime> {
-        self.0.not_before().map(|date| date.time())
+        self.0.not_before().map(NumericDate::time)
     }
 
     /// `jti`: the token's own name.
@@ -99,6 +99,12 @@ impl Claims {
     /// Whether `scope` was granted.
     pub fn has_scope(&self, scope: &str) -> bool {
         self.0.has_scope(scope)
+    }
+
+    /// `cnf`: the key that the token is bound to (RFC 7800 §3.1); `None` for a plain bearer token. Whoever accepts a token that has one
+    /// without asking its sender for a proof drops the protection that the issuer gave it.
+    pub fn confirmation(&self) -> Option<Confirmation<'_>> {
+        self.0.is_sender_constrained().then_some(Confirmation(&self.0))
     }
 
     /// The text of a top-level claim; `None` if there is none of that name, or if it is no string.
@@ -142,6 +148,28 @@ impl Claims {
 impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Claims(..)")
+    }
+}
+
+/// What a token is bound to beside its holder's word: the claim `cnf`.
+#[derive(Clone, Copy)]
+pub struct Confirmation<'a>(&'a ClaimSet);
+
+impl<'a> Confirmation<'a> {
+    /// `jkt`: the SHA-256 thumbprint of the sender's DPoP key (RFC 9449 §6.1).
+    pub fn key_thumbprint(&self) -> Option<&'a str> {
+        self.0.key_thumbprint()
+    }
+
+    /// `x5t#S256`: the SHA-256 thumbprint of the sender's certificate (RFC 8705 §3.1).
+    pub fn certificate_thumbprint(&self) -> Option<&'a str> {
+        self.0.certificate_thumbprint()
+    }
+}
+
+impl fmt::Debug for Confirmation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Confirmation(..)")
     }
 }
 

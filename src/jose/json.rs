@@ -5,7 +5,7 @@ mod tape;
 
 use std::ops::Range;
 
-pub(crate) use tape::{NotAnObject, Number, Object, Span, Value};
+pub(crate) use tape::{Number, Object, Span, Value};
 
 /// A member is there, but of another JSON type than asked for (`null` is one).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,11 +20,6 @@ impl Object {
     /// The value that [`Element::at`] told of.
     pub(crate) fn element(&self, at: usize) -> Option<Element<'_>> {
         self.value(at).map(|value| Element { object: self, at, value })
-    }
-
-    /// As [`Members::contains`].
-    pub(crate) fn contains(&self, name: &str) -> bool {
-        self.members().contains(name)
     }
 
     /// As [`Members::string`].
@@ -45,11 +40,6 @@ impl Object {
     /// As [`Members::strings`].
     pub(crate) fn strings(&self, name: &str) -> Result<Option<Vec<&str>>, WrongType> {
         self.members().strings(name)
-    }
-
-    /// As [`Members::objects`].
-    pub(crate) fn object(&self, name: &str) -> Result<Option<Members<'_>>, WrongType> {
-        self.members().object(name)
     }
 }
 
@@ -96,10 +86,6 @@ impl<'o> Members<'o> {
     /// An array that holds nothing but strings.
     pub(crate) fn strings(&self, name: &str) -> Result<Option<Vec<&'o str>>, WrongType> {
         self.typed(name, |element| element.elements()?.map(|element| element.as_str()).collect())
-    }
-
-    pub(crate) fn object(&self, name: &str) -> Result<Option<Members<'o>>, WrongType> {
-        self.typed(name, |element| element.members())
     }
 
     /// The elements of an array, of whatever type.
@@ -161,7 +147,7 @@ impl<'o> Element<'o> {
 
 #[cfg(test)]
 mod tests {
-    use super::tape::MAX_DEPTH;
+    use super::tape::{MAX_DEPTH, NotAnObject};
     use super::*;
 
     fn nested(depth: usize) -> String {
@@ -318,7 +304,7 @@ mod tests {
         assert_eq!(object.boolean("yes"), Ok(Some(true)));
         assert_eq!(object.number("one"), Ok(Some(Number::Nonnegative(1))));
         assert_eq!(object.strings("list"), Ok(Some(vec!["a", "b"])));
-        assert_eq!(object.object("object").unwrap().unwrap().string("in"), Ok(Some("y")));
+        assert_eq!(object.members().get("object").unwrap().members().unwrap().string("in"), Ok(Some("y")));
         for name in ["null", "one", "yes", "list", "object"] {
             assert_eq!(object.string(name), Err(WrongType), "{name}");
         }
@@ -330,12 +316,12 @@ mod tests {
             assert_eq!(object.strings(name), Err(WrongType), "{name}");
         }
         for name in ["null", "text", "list"] {
-            assert!(object.object(name).is_err(), "{name}");
-            assert!(object.contains(name));
+            assert!(object.members().get(name).unwrap().members().is_none(), "{name}");
+            assert!(object.members().contains(name));
         }
         assert_eq!(object.string("absent"), Ok(None));
         assert_eq!(object.string("in"), Ok(None));
-        assert!(!object.contains("in"));
+        assert!(!object.members().contains("in"));
     }
 
     #[test]

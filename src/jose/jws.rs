@@ -139,7 +139,7 @@ impl fmt::Debug for CompactJws<'_> {
 impl Header {
     /// Types first, then `crit` whatever its value (RFC 7515 §4.1.11: no extension is understood here), then the algorithm.
     fn read(json: &[u8]) -> Result<Self, TokenErrorKind> {
-        let text = str::from_utf8(json).map_err(|_| TokenErrorKind::Malformed)?;
+        let text = std::str::from_utf8(json).map_err(|_| TokenErrorKind::Malformed)?;
         let object = Object::parse(text).map_err(|_| TokenErrorKind::Malformed)?;
         let (mut alg, mut kid, mut typ, mut critical) = (None, None, None, false);
         for (name, element) in object.members().iter() {
