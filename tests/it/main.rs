@@ -2,6 +2,8 @@
 #![cfg(test)] // so that helpers count as tests for the lints too
 
 mod boot;
+#[cfg(feature = "ureq")]
+mod faults;
 mod introspection;
 mod jose;
 mod keys;

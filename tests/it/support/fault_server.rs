@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -13,7 +13,11 @@ use std::time::Duration;
 pub(crate) enum Fault {
     /// The request stays unread, so that closing resets the connection.
     Unread(fn(&mut TcpStream)),
-    /// The request was read; the text is the answer that would be the right one.
+    /// This is sent, whatever the request.
+    Text(&'static str),
+    /// A whole answer: status line, further headers as whole lines, body.
+    Status(&'static str, &'static str, &'static str),
+    /// The request was read; the text is the body that would be the right one.
     Answer(fn(&mut Line<'_>, &str)),
 }
 
@@ -119,6 +123,8 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
         };
         match fault {
             Some(Fault::Answer(fault)) => return fault(&mut line, body.as_deref().unwrap_or_default()),
+            Some(Fault::Text(text)) => return line.finish(text),
+            Some(Fault::Status(status, headers, body)) => return line.finish(response(status, headers, body)),
             _ => line.send(answer),
         };
     }
@@ -184,9 +190,34 @@ impl Line<'_> {
         true
     }
 
+    /// Sends, and ends the connection once the client has had the chance to read everything.
+    pub(crate) fn finish(&mut self, bytes: impl AsRef<[u8]>) {
+        if self.send(bytes) && self.stream.shutdown(Shutdown::Write).is_ok() {
+            self.hang();
+        }
+    }
+
     /// Says nothing more until the client goes away.
     pub(crate) fn hang(&mut self) {
         while self.pause() {}
+    }
+
+    pub(crate) fn hang_after(&mut self, text: &str) {
+        if self.send(text) {
+            self.hang();
+        }
+    }
+
+    /// Sends `text` so many times, or until the client has gone.
+    pub(crate) fn repeat(&mut self, text: &str, times: usize) {
+        let pieces = (text.len() / 4096).max(4096 / text.len()).max(1);
+        let block = text.repeat(pieces);
+        for _ in 0..times / pieces {
+            if !self.send(&block) {
+                return;
+            }
+        }
+        self.send(text.repeat(times % pieces));
     }
 
     /// One tick; `false` when the client has gone or the server stops.
