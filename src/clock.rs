@@ -104,15 +104,6 @@ impl Deadline {
         Self(Instant::now().checked_add(budget))
     }
 
-    /// The earlier of this one and `budget` from now.
-    pub(crate) fn at_most(self, budget: Duration) -> Self {
-        let other = Self::after(budget);
-        match (self.0, other.0) {
-            (Some(a), Some(b)) => Self(Some(a.min(b))),
-            (a, b) => Self(a.or(b)),
-        }
-    }
-
     /// What is left; `None` when nothing is.
     pub(crate) fn remaining(self) -> Option<Duration> {
         let Some(at) = self.0 else { return Some(Duration::MAX) };

@@ -528,6 +528,7 @@ pub(crate) enum ConfigProblem {
     IssuerQuery,
     IssuerHost,
     IssuerCharacter,
+    #[cfg_attr(all(feature = "ureq", not(test)), expect(dead_code, reason = "with ureq there always is a transport"))]
     NoTransport,
     ZeroTimeout,
     EmptyAudienceList,

@@ -204,6 +204,10 @@ impl Inner {
         if self.boot.is_done() {
             return;
         }
+        #[cfg(feature = "file-cache")]
+        if let Err(problem) = self.boot.read_file(&self.connection.url) {
+            self.connection.events.emit(&Event::SnapshotRefused { problem });
+        }
         let now = self.connection.now();
         match self.boot.step(now, self.max_stale) {
             Step::Nothing => {}
@@ -252,6 +256,23 @@ impl Inner {
         Ok(Fetched { value, ttl })
     }
 
+    /// Keeps what was fetched for the next process, unless nobody knows what time it is.
+    #[cfg(feature = "file-cache")]
+    fn save(&self, fetched: &Fetched<JwkSet>) {
+        let now = self.connection.now();
+        let (Some(fetched_at), Some((metadata, ..))) = (now.set_wall(), self.discovery.with_age(now.monotonic)) else {
+            return;
+        };
+        let Fetched { value: keys, ttl } = fetched;
+        let snapshot = || {
+            let metadata = Metadata::clone(&metadata);
+            Snapshot { fetched_at, ttl: *ttl, metadata, keys: keys.clone() }.to_json(&self.connection.url)
+        };
+        if let Err(problem) = self.boot.write_file(snapshot) {
+            self.connection.events.emit(&Event::SnapshotRefused { problem });
+        }
+    }
+
     /// The discovery document, by the URL of OIDC Discovery §4 and, where there is none, of RFC 8414 §3.
     fn fetch_metadata(&self, deadline: Deadline) -> Result<Metadata, Error> {
         self.connection.events.count(Count::DiscoveryFetch);
@@ -279,6 +300,10 @@ impl Source<JwkSet> for KeySource<'_> {
 
     fn fetch(&self, deadline: Deadline) -> Result<Fetched<JwkSet>, Error> {
         let fetched = self.0.fetch_keys(deadline).and_then(|response| self.0.parse_keys(&response));
+        #[cfg(feature = "file-cache")]
+        if let Ok(fetched) = &fetched {
+            self.0.save(fetched);
+        }
         self.0.connection.events.emit(&match &fetched {
             Ok(Fetched { value, .. }) => Event::KeysRefreshed { usable: value.len(), skipped: value.skipped() },
             Err(error) => Event::KeyRefreshFailed { error: error.clone() },

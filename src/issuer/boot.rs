@@ -1,13 +1,21 @@
 //! Starting without the network: what an issuer knows before its first fetch.
 
+#[cfg(feature = "file-cache")]
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
+#[cfg(feature = "file-cache")]
+use crate::atomic_file::{read_private, write_private};
 use crate::clock::Now;
 use crate::error::SnapshotProblem;
+#[cfg(feature = "file-cache")]
+use crate::issuer::snapshot::MAX_SNAPSHOT_BYTES;
 use crate::issuer::snapshot::Snapshot;
+#[cfg(feature = "file-cache")]
+use crate::url::IssuerUrl;
 
 /// The snapshot of an issuer until it is used, and the time at which it was made.
 #[derive(Default)]
@@ -16,6 +24,15 @@ pub(crate) struct Boot {
     done: OnceLock<()>,
     /// A clock that stands before this time is not set.
     made_at: OnceLock<SystemTime>,
+    #[cfg(feature = "file-cache")]
+    file: Option<SnapshotFile>,
+}
+
+/// Where the snapshot is kept between processes. It is read once, at the first need.
+#[cfg(feature = "file-cache")]
+struct SnapshotFile {
+    path: PathBuf,
+    was_read: OnceLock<()>,
 }
 
 /// What is to be done with the snapshot now.
@@ -32,6 +49,31 @@ impl Boot {
         let boot = Self { made_at: OnceLock::from(snapshot.fetched_at), ..Self::default() };
         *boot.snapshot.lock() = Some(snapshot);
         boot
+    }
+
+    #[cfg(feature = "file-cache")]
+    pub(crate) fn with_file(self, path: Option<PathBuf>) -> Self {
+        Self { file: path.map(|path| SnapshotFile { path, was_read: OnceLock::new() }), ..self }
+    }
+
+    /// Reads the file, if there is one and it was not read before. Where there is none yet, that is no problem.
+    #[cfg(feature = "file-cache")]
+    pub(crate) fn read_file(&self, issuer: &IssuerUrl) -> Result<(), SnapshotProblem> {
+        let Some(file) = self.file.as_ref().filter(|file| file.was_read.set(()).is_ok()) else { return Ok(()) };
+        let bytes = read_private(&file.path, MAX_SNAPSHOT_BYTES).map_err(|_| SnapshotProblem::File)?;
+        let Some(bytes) = bytes else { return Ok(()) };
+        let text = String::from_utf8(bytes).map_err(|_| SnapshotProblem::Malformed)?;
+        let snapshot = Snapshot::parse(&text, issuer)?;
+        let _ = self.made_at.set(snapshot.fetched_at);
+        *self.snapshot.lock() = Some(snapshot);
+        Ok(())
+    }
+
+    /// Writes the file anew, if there is to be one.
+    #[cfg(feature = "file-cache")]
+    pub(crate) fn write_file(&self, json: impl FnOnce() -> String) -> Result<(), SnapshotProblem> {
+        let Some(file) = &self.file else { return Ok(()) };
+        write_private(&file.path, json().as_bytes()).map_err(|_| SnapshotProblem::File)
     }
 
     /// The time before which the wall clock cannot be right.

@@ -1,6 +1,8 @@
 //! How an [`Issuer`] is made.
 
 use std::fmt;
+#[cfg(feature = "file-cache")]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +51,8 @@ pub struct IssuerBuilder {
     static_keys: Option<String>,
     first_keys: Option<String>,
     snapshot: Option<String>,
+    #[cfg(feature = "file-cache")]
+    snapshot_file: Option<PathBuf>,
 }
 
 impl IssuerBuilder {
@@ -66,6 +70,8 @@ impl IssuerBuilder {
             static_keys: None,
             first_keys: None,
             snapshot: None,
+            #[cfg(feature = "file-cache")]
+            snapshot_file: None,
         }
     }
 
@@ -143,6 +149,15 @@ impl IssuerBuilder {
         self
     }
 
+    /// Keeps a [snapshot](Self::snapshot) in the file at `path`: read when it is first needed, written anew after each refresh of the
+    /// keys, whole or not at all, readable and writable by this user only. A file that is damaged, too old, of another issuer or writable
+    /// by others is not used: [`Event::SnapshotRefused`] says so, and the network is used. Defaults to none.
+    #[cfg(feature = "file-cache")]
+    pub fn snapshot_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.snapshot_file = Some(path.into());
+        self
+    }
+
     /// The issuer. Does no I/O.
     ///
     /// # Errors
@@ -153,12 +168,15 @@ impl IssuerBuilder {
         if self.timeout.is_zero() || self.refresh_timeout.is_zero() {
             return Err(Error::config(ConfigProblem::ZeroTimeout));
         }
+        let boot = self.snapshot.as_deref().map_or_else(|| Ok(Boot::default()), |json| boot(json, &url))?;
+        #[cfg(feature = "file-cache")]
+        let boot = boot.with_file(self.snapshot_file);
         let settings = Settings {
             key_ttl: self.key_ttl,
             max_stale: self.max_stale,
             static_keys: self.static_keys.as_deref().map(JwkSet::parse).transpose()?,
             first_keys: self.first_keys.as_deref().map(JwkSet::parse).transpose()?,
-            boot: self.snapshot.as_deref().map_or_else(|| Ok(Boot::default()), |json| boot(json, &url))?,
+            boot,
         };
         let connection = Connection {
             url,

@@ -175,6 +175,106 @@ fn a_small_skew_is_measured_without_a_word() {
     assert!(!events.lock().unwrap().iter().any(|event| event.contains("behind")));
 }
 
+#[cfg(all(unix, feature = "file-cache"))]
+mod file {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A folder of one test's own.
+    fn folder(name: &str) -> PathBuf {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("snapshot-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_snapshot_file_carries_the_keys_to_the_next_process_and_is_written_anew_after_each_refresh() {
+        let world = World::new();
+        let path = folder("carries").join("issuer.json");
+        let issuer = world.builder().snapshot_file(&path).build().unwrap();
+        assert!(!path.exists());
+        issuer.preload().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let first = fs::read_to_string(&path).unwrap();
+
+        world.test.rotate_keys();
+        world.clock.advance(secs(600));
+        issuer.refresh_if_due().unwrap();
+        assert_ne!(fs::read_to_string(&path).unwrap(), first);
+
+        cut_off(&world);
+        let next = world.builder().snapshot_file(&path).build().unwrap();
+        verify(&next, &world.test.token().sign()).unwrap();
+        assert_eq!(next.stats().key_fetches(), 0);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_believed_is_told_of_and_the_network_is_used() {
+        let world = World::new();
+        let saved = world.issuer().snapshot().unwrap();
+        let other = TestIssuer::builder().url("https://other.example").clock(world.clock.clone()).build();
+        let foreign = Issuer::builder(other.url()).transport(other.transport()).clock(world.clock.clone()).build();
+        for (name, text, mode, why) in [
+            ("half", saved[..saved.len() / 2].to_owned(), 0o600, "no snapshot"),
+            ("empty", String::new(), 0o600, "no snapshot"),
+            ("foreign", foreign.unwrap().snapshot().unwrap(), 0o600, "of another issuer"),
+            ("version", saved.replacen("snapshot\":1", "snapshot\":9", 1), 0o600, "another version"),
+            ("group", saved.clone(), 0o660, "others may write"),
+            ("world", saved.clone(), 0o606, "others may write"),
+            ("long", " ".repeat(5 * 1024 * 1024), 0o600, "cannot be read"),
+        ] {
+            let path = folder(name).join("issuer.json");
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let (builder, events) = listening(world.builder().snapshot_file(&path));
+            verify(&builder.build().unwrap(), &world.test.token().sign()).unwrap();
+            assert!(events.lock().unwrap()[0].contains(why), "{name}: {:?}", events.lock().unwrap());
+            // What was fetched has taken the place of the file.
+            let next = world.builder().snapshot_file(&path).build().unwrap();
+            verify(&next, &world.test.token().sign()).unwrap();
+            assert_eq!(next.stats().key_fetches(), 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_too_old_is_not_used() {
+        let world = World::new();
+        let path = folder("old").join("issuer.json");
+        world.builder().snapshot_file(&path).build().unwrap().preload().unwrap();
+        world.clock.advance(secs(3601));
+        let (builder, events) = listening(world.builder().snapshot_file(&path));
+        let issuer = builder.build().unwrap();
+        verify(&issuer, &world.test.token().sign()).unwrap();
+        assert!(events.lock().unwrap()[0].contains("older than max_stale"));
+        assert_eq!(issuer.stats().key_fetches(), 1);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_fails_nothing() {
+        let world = World::new();
+        let path = folder("unwritable").join("no such folder").join("issuer.json");
+        let (builder, events) = listening(world.builder().snapshot_file(&path));
+        verify(&builder.build().unwrap(), &world.test.token().sign()).unwrap();
+        assert!(events.lock().unwrap().iter().any(|event| event.contains("cannot be read or written")));
+    }
+
+    #[test]
+    fn a_clock_before_the_file_judges_no_token() {
+        let world = World::new();
+        let path = folder("clock").join("issuer.json");
+        world.builder().snapshot_file(&path).build().unwrap().preload().unwrap();
+        let token = world.test.token().sign();
+        world.clock.set_wall(UNIX_EPOCH + secs(1_767_225_600));
+        let issuer = world.builder().snapshot_file(&path).build().unwrap();
+        assert!(matches!(verify(&issuer, &token), Err(Error::Clock(_))));
+        assert_eq!(issuer.stats().key_fetches(), 0);
+    }
+}
+
 #[test]
 fn a_handler_that_panics_or_calls_back_harms_nothing() {
     let world = World::new();
