@@ -237,6 +237,9 @@ pub enum TokenErrorKind {
     WrongAudience,
     /// `token_use` is not `access`: an ID or session token, signed by the same keys.
     WrongTokenUse,
+    /// The token is bound to a key of its sender (`cnf`), and the call did not show that it holds it; or it is not bound, and must be
+    /// (see [`SenderConstrained`](crate::SenderConstrained)).
+    SenderConstrained,
     /// A required scope is missing (RFC 6750 §3.1).
     InsufficientScope,
 }
@@ -535,6 +538,7 @@ pub(crate) enum ConfigProblem {
     EmptyAudience,
     EmptyAlgorithmList,
     Scope,
+    SenderCertificate,
     EmptyClientId,
     EmptySecret,
     SecretVariable(String),
@@ -584,6 +588,7 @@ impl fmt::Display for ConfigProblem {
             Self::EmptyAudience => "an audience is the empty text; write the name of this resource server",
             Self::EmptyAlgorithmList => "the list of algorithms is empty, which no token can satisfy; name one, or leave the call out",
             Self::Scope => "a scope must be non-empty printable ASCII without space, quote and backslash (RFC 6749, section 3.3)",
+            Self::SenderCertificate => "the sender's certificate is no DER; give it as the TLS library does, and decode PEM first",
             Self::EmptyClientId => "the client id is empty; write the id that the issuer gave to this client",
             Self::EmptySecret => "the client secret is empty; give the one that the issuer gave to this client",
             Self::SecretVariable(name) => return write!(f, "the environment variable {name} holds no secret; set it to the client secret"),
@@ -729,6 +734,7 @@ mod tests {
             (TokenErrorKind::NotYetValid, "invalid token"),
             (TokenErrorKind::WrongAudience, "invalid token"),
             (TokenErrorKind::WrongTokenUse, "invalid token"),
+            (TokenErrorKind::SenderConstrained, "invalid token"),
             (TokenErrorKind::InsufficientScope, "insufficient scope"),
         ];
         for (kind, message) in kinds {
@@ -806,6 +812,7 @@ mod tests {
             ConfigProblem::EmptyAudience,
             ConfigProblem::EmptyAlgorithmList,
             ConfigProblem::Scope,
+            ConfigProblem::SenderCertificate,
             ConfigProblem::EmptyClientId,
             ConfigProblem::EmptySecret,
             ConfigProblem::SecretVariable("NAME".into()),

@@ -45,6 +45,7 @@ pub use jose::claims::{Claims, Confirmation};
 pub use resource_server::ResourceServer;
 pub use resource_server::builder::ResourceServerBuilder;
 pub use resource_server::options::VerifyOptions;
+pub use resource_server::sender_constrained::SenderConstrained;
 pub use revocation::{Revoker, RevokerBuilder};
 pub use secret::{Secret, SecretSource};
 pub use token_type_hint::TokenTypeHint;

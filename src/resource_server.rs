@@ -16,6 +16,7 @@ use crate::resource_server::verified_tokens::{TokenDigest, VerifiedToken, Verifi
 pub(crate) mod builder;
 pub(crate) mod checks;
 pub(crate) mod options;
+pub(crate) mod sender_constrained;
 pub(crate) mod verified_tokens;
 
 /// Verifies access tokens of one issuer: signature, issuer, expiry, audience, kind, scopes (RFC 9068 §4, RFC 8725).
@@ -58,10 +59,10 @@ impl ResourceServer {
         self.verify(token, &Expectation::default())
     }
 
-    /// Like [`verify_token`](Self::verify_token), with other audiences or further scopes for this one call.
+    /// Like [`verify_token`](Self::verify_token), with other audiences, further scopes or the sender's certificate for this one call.
     ///
     /// # Errors
-    /// As there; also [`Error::Config`] for an empty list of audiences or a malformed scope.
+    /// As there; also [`Error::Config`] for an empty list of audiences, a malformed scope, or a certificate that is no DER.
     pub fn verify_token_with(&self, token: &str, options: &VerifyOptions) -> Result<Claims, Error> {
         self.verify(token, &options.expectation()?)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::jose::claim_set::{ClaimSet, NumericDate};
+use crate::jose::claims::Confirmation;
 
 /// What the issuer says of a token. That it is inactive is an answer, not an error.
 #[derive(Clone, Debug)]
@@ -93,6 +94,12 @@ impl TokenInfo {
     /// Whether `scope` is among the scopes.
     pub fn has_scope(&self, scope: &str) -> bool {
         self.0.claims.has_scope(scope)
+    }
+
+    /// `cnf`: the key that the token is bound to (RFC 8705 §3.2, RFC 9449 §6.2); `None` for a plain bearer token. The issuer only tells
+    /// it: whether the sender holds that key is for the caller to check.
+    pub fn confirmation(&self) -> Option<Confirmation<'_>> {
+        Confirmation::of(&self.0.claims)
     }
 
     /// A further member, if it is a string.

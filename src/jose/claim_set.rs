@@ -36,6 +36,8 @@ type Place = usize;
 struct Confirmation {
     key_thumbprint: Option<Span>,
     certificate_thumbprint: Option<Span>,
+    /// Whether `x5t#S256` is all that it says.
+    certificate_alone: bool,
 }
 
 /// Seconds since 1970 that every platform can hold (RFC 7519 §2), as a span so that adding a tolerance to it cannot overflow unseen.
@@ -171,6 +173,11 @@ impl ClaimSet {
         self.text(self.confirmation?.certificate_thumbprint)
     }
 
+    /// As [`certificate_thumbprint`](Self::certificate_thumbprint), if the token is bound to nothing else.
+    pub(crate) fn sole_certificate_thumbprint(&self) -> Option<&str> {
+        self.text(self.confirmation.filter(|confirmation| confirmation.certificate_alone)?.certificate_thumbprint)
+    }
+
     /// The text of a top-level member, the unregistered ones as well; likewise the next three.
     pub(crate) fn get_str(&self, name: &str) -> Option<&str> {
         self.object.string(name).ok().flatten()
@@ -303,7 +310,8 @@ fn is_empty_array(element: Element<'_>) -> bool {
 /// No form of `cnf` is an error here: one that is not understood still says that the token is bound to something.
 fn confirmation(element: Element<'_>) -> Confirmation {
     let member = |name| element.members().and_then(|members| members.get(name)).and_then(text);
-    Confirmation { key_thumbprint: member("jkt"), certificate_thumbprint: member("x5t#S256") }
+    let certificate_alone = element.members().is_some_and(|members| members.iter().count() == 1);
+    Confirmation { key_thumbprint: member("jkt"), certificate_thumbprint: member("x5t#S256"), certificate_alone }
 }
 
 /// 9999-12-31T23:59:59Z, the last second that RFC 3339 can write. Platforms differ beyond it, not before.

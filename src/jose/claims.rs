@@ -101,10 +101,10 @@ impl Claims {
         self.0.has_scope(scope)
     }
 
-    /// `cnf`: the key that the token is bound to (RFC 7800 §3.1); `None` for a plain bearer token. Whoever accepts a token that has one
-    /// without asking its sender for a proof drops the protection that the issuer gave it.
+    /// `cnf`: the key that the token is bound to (RFC 7800 §3.1); `None` for a plain bearer token. A resource server refuses tokens
+    /// that have one unless it is told otherwise, see [`SenderConstrained`](crate::SenderConstrained).
     pub fn confirmation(&self) -> Option<Confirmation<'_>> {
-        self.0.is_sender_constrained().then_some(Confirmation(&self.0))
+        Confirmation::of(&self.0)
     }
 
     /// The text of a top-level claim; `None` if there is none of that name, or if it is no string.
@@ -145,24 +145,23 @@ impl Claims {
     }
 }
 
-impl fmt::Debug for Claims {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Claims(..)")
-    }
-}
-
-/// What a token is bound to beside its holder's word: the claim `cnf`.
+/// The claim `cnf` (RFC 7800 §3.1): what the sender of the token has to prove that it holds. It may be of a form that neither
+/// accessor knows; the token is bound to something all the same.
 #[derive(Clone, Copy)]
 pub struct Confirmation<'a>(&'a ClaimSet);
 
 impl<'a> Confirmation<'a> {
-    /// `jkt`: the SHA-256 thumbprint of the sender's DPoP key (RFC 9449 §6.1).
-    pub fn key_thumbprint(&self) -> Option<&'a str> {
+    pub(crate) fn of(claims: &'a ClaimSet) -> Option<Self> {
+        claims.is_sender_constrained().then_some(Self(claims))
+    }
+
+    /// `jkt`: the SHA-256 thumbprint, in base64url, of the key that must have signed the DPoP proof (RFC 9449 §6.1).
+    pub fn jkt(self) -> Option<&'a str> {
         self.0.key_thumbprint()
     }
 
-    /// `x5t#S256`: the SHA-256 thumbprint of the sender's certificate (RFC 8705 §3.1).
-    pub fn certificate_thumbprint(&self) -> Option<&'a str> {
+    /// `x5t#S256`: the SHA-256 thumbprint, in base64url, of the client certificate that the TLS connection must have shown (RFC 8705 §3.1).
+    pub fn x5t_s256(self) -> Option<&'a str> {
         self.0.certificate_thumbprint()
     }
 }
@@ -170,6 +169,12 @@ impl<'a> Confirmation<'a> {
 impl fmt::Debug for Confirmation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Confirmation(..)")
+    }
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Claims(..)")
     }
 }
 

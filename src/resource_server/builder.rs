@@ -8,6 +8,7 @@ use crate::issuer::Issuer;
 use crate::jose::algorithm::Algorithm;
 use crate::resource_server::checks::{Names, Policy};
 use crate::resource_server::options::{check_audiences, check_scopes};
+use crate::resource_server::sender_constrained::SenderConstrained;
 use crate::resource_server::verified_tokens::VerifiedTokens;
 use crate::resource_server::{Inner, ResourceServer};
 
@@ -21,6 +22,7 @@ impl Issuer {
             required_scopes: Names::default(),
             algorithms: Algorithm::ALL.to_vec(),
             max_token_bytes: 16 * 1024,
+            sender_constrained: SenderConstrained::Refuse,
             verified_tokens: None,
         }
     }
@@ -36,6 +38,7 @@ pub struct ResourceServerBuilder {
     required_scopes: Names,
     algorithms: Vec<Algorithm>,
     max_token_bytes: usize,
+    sender_constrained: SenderConstrained,
     verified_tokens: Option<usize>,
 }
 
@@ -76,6 +79,12 @@ impl ResourceServerBuilder {
         self
     }
 
+    /// What to do about a token that is bound to a key of its sender by `cnf`. Defaults to [`SenderConstrained::Refuse`].
+    pub fn sender_constrained(mut self, mode: SenderConstrained) -> Self {
+        self.sender_constrained = mode;
+        self
+    }
+
     /// Remembers up to `capacity` tokens whose signature was good, so that a repeated token costs a SHA-256 and a look-up. Expiry,
     /// audience, scopes and whether the key is still of the issuer are checked on every hit; refusals are never kept.
     ///
@@ -105,6 +114,7 @@ impl ResourceServerBuilder {
             required_scopes: self.required_scopes,
             algorithms: self.algorithms,
             max_token_bytes: self.max_token_bytes,
+            sender_constrained: self.sender_constrained,
         };
         let verified = self.verified_tokens.map(VerifiedTokens::new);
         Ok(ResourceServer(Arc::new(Inner { issuer: self.issuer, policy, verified })))

@@ -13,6 +13,7 @@ use crate::jose::claims::Claims;
 use crate::jose::jwk::{Candidates, JwkSet};
 use crate::jose::jws::CompactJws;
 use crate::jose::key::VerificationKey;
+use crate::resource_server::sender_constrained::SenderConstrained;
 
 /// What a resource server asks of every token.
 #[derive(Clone, Debug)]
@@ -24,6 +25,7 @@ pub(crate) struct Policy {
     pub(crate) required_scopes: Names,
     pub(crate) algorithms: Vec<Algorithm>,
     pub(crate) max_token_bytes: usize,
+    pub(crate) sender_constrained: SenderConstrained,
 }
 
 impl Policy {
@@ -40,6 +42,8 @@ pub(crate) struct Expectation<'a> {
     pub(crate) audiences: Option<&'a Names>,
     /// Beside the policy's.
     pub(crate) required_scopes: Option<&'a Names>,
+    /// The thumbprint of the sender's certificate, in base64url.
+    pub(crate) certificate: Option<&'a str>,
 }
 
 /// A set of names that is searched, sorted so that no token makes the search quadratic.
@@ -184,13 +188,23 @@ pub(crate) enum Check {
     Begin,
     Audience,
     TokenUse,
+    /// `cnf`.
+    Sender,
     Scopes,
 }
 
 impl Check {
     /// What says most about the token comes first, and what its holder may lack, a scope, comes last: 403 is for nothing else.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Required, Self::Issuer, Self::Expiry, Self::Begin, Self::Audience, Self::TokenUse, Self::Scopes];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Required,
+        Self::Issuer,
+        Self::Expiry,
+        Self::Begin,
+        Self::Audience,
+        Self::TokenUse,
+        Self::Sender,
+        Self::Scopes,
+    ];
 
     const WORTH_A_FETCH: [Self; 5] = [Self::Required, Self::Issuer, Self::Expiry, Self::Audience, Self::TokenUse];
 
@@ -209,6 +223,10 @@ impl Check {
             Self::Begin => (has_begun(claims, policy.tolerance, wall), TokenErrorKind::NotYetValid),
             Self::Audience => (is_for(claims, audiences), TokenErrorKind::WrongAudience),
             Self::TokenUse => (claims.token_use().is_none_or(|used| used == "access"), TokenErrorKind::WrongTokenUse),
+            Self::Sender => {
+                let allowed = policy.sender_constrained.allows(claims, expectation.certificate);
+                (allowed, TokenErrorKind::SenderConstrained)
+            }
             Self::Scopes => {
                 let more = expectation.required_scopes.is_none_or(|required| has_scopes(claims, required));
                 (more && has_scopes(claims, &policy.required_scopes), TokenErrorKind::InsufficientScope)

@@ -1,9 +1,13 @@
 //! What one call asks of a token beyond, or instead of, what its resource server asks.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::digest::sha256;
 use crate::error::{ConfigProblem, Error};
 use crate::resource_server::checks::{Expectation, Names};
 
-/// Other audiences or further scopes for one call of [`ResourceServer::verify_token_with`](crate::ResourceServer::verify_token_with).
+/// Other audiences, further scopes or the sender's certificate for one call of [`ResourceServer::verify_token_with`](crate::ResourceServer::verify_token_with).
 ///
 /// ```
 /// use aero2::VerifyOptions;
@@ -21,6 +25,14 @@ use crate::resource_server::checks::{Expectation, Names};
 pub struct VerifyOptions {
     audiences: Option<Names>,
     required_scopes: Option<Names>,
+    certificate: Option<Certificate>,
+}
+
+#[derive(Clone, Debug)]
+enum Certificate {
+    /// SHA-256 of the DER in base64url (RFC 8705 §3.1).
+    Thumbprint(String),
+    NotDer,
 }
 
 impl VerifyOptions {
@@ -49,10 +61,25 @@ impl VerifyOptions {
         self
     }
 
+    /// The client certificate of the TLS connection that the token came over, as DER: it satisfies a token that is bound to it by
+    /// `x5t#S256` (RFC 8705 §3), see [`SenderConstrained`](crate::SenderConstrained). It must be from the handshake, or from a header that
+    /// none but the TLS terminator can set. What is no DER is an [`Error::Config`] when the options are used.
+    pub fn client_certificate(mut self, der: &[u8]) -> Self {
+        let thumbprint = || Certificate::Thumbprint(URL_SAFE_NO_PAD.encode(sha256(der)));
+        self.certificate = Some(if der.first() == Some(&SEQUENCE) { thumbprint() } else { Certificate::NotDer });
+        self
+    }
+
     pub(crate) fn expectation(&self) -> Result<Expectation<'_>, Error> {
         self.audiences.as_ref().map_or(Ok(()), check_audiences)?;
         self.required_scopes.as_ref().map_or(Ok(()), check_scopes)?;
-        Ok(Expectation { audiences: self.audiences.as_ref(), required_scopes: self.required_scopes.as_ref() })
+        let certificate = match &self.certificate {
+            None => None,
+            Some(Certificate::Thumbprint(thumbprint)) => Some(thumbprint.as_str()),
+            Some(Certificate::NotDer) => return Err(Error::config(ConfigProblem::SenderCertificate)),
+        };
+        let (audiences, required_scopes) = (self.audiences.as_ref(), self.required_scopes.as_ref());
+        Ok(Expectation { audiences, required_scopes, certificate })
     }
 }
 
@@ -74,3 +101,6 @@ pub(crate) fn check_scopes(scopes: &Names) -> Result<(), Error> {
 fn is_scope_token(scope: &str) -> bool {
     !scope.is_empty() && scope.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
+
+/// The first byte of every certificate in DER (RFC 5280 §4.1, X.690 §8.9): enough to tell it from PEM and from nothing.
+const SEQUENCE: u8 = 0x30;

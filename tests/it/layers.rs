@@ -25,6 +25,7 @@ const LEVELS: &[&[&str]] = &[
     &["jose/claims"],
     &["jose"],
     // 3: the seam; the pure security core
+    &["resource_server/sender_constrained"],
     &["transport", "resource_server/checks"],
     &["transport/ureq/failure"],
     &["transport/ureq/connect"],
