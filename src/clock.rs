@@ -104,6 +104,14 @@ impl Deadline {
         Self(Instant::now().checked_add(budget))
     }
 
+    /// The earlier of the two.
+    pub(crate) fn or_earlier(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Some(a), Some(b)) => Self(Some(a.min(b))),
+            (a, b) => Self(a.or(b)),
+        }
+    }
+
     /// What is left; `None` when nothing is.
     pub(crate) fn remaining(self) -> Option<Duration> {
         let Some(at) = self.0 else { return Some(Duration::MAX) };

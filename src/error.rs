@@ -352,6 +352,10 @@ impl NetworkError {
     pub fn kind(&self) -> NetworkErrorKind {
         self.0.kind
     }
+
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        self.0.endpoint
+    }
 }
 
 impl fmt::Display for NetworkError {

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::digest::sha256;
 use crate::error::{ConfigProblem, Error};
 use crate::resource_server::checks::{Expectation, Names};
+use crate::scope::is_scope_token;
 
 /// Other audiences, further scopes or the sender's certificate for one call of [`ResourceServer::verify_token_with`](crate::ResourceServer::verify_token_with).
 ///
@@ -97,10 +98,3 @@ pub(crate) fn check_scopes(scopes: &Names) -> Result<(), Error> {
     let well_formed = scopes.as_slice().iter().all(|scope| is_scope_token(scope));
     if well_formed { Ok(()) } else { Err(Error::config(ConfigProblem::Scope)) }
 }
-
-fn is_scope_token(scope: &str) -> bool {
-    !scope.is_empty() && scope.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
-}
-
-/// The first byte of every certificate in DER (RFC 5280 §4.1, X.690 §8.9): enough to tell it from PEM and from nothing.
-const SEQUENCE: u8 = 0x30;

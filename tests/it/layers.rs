@@ -17,7 +17,7 @@ const LEVELS: &[&[&str]] = &[
     // 1: the five kinds of error
     &["error"],
     // 2: pure parsing; no I/O, no clock
-    &["url", "headers", "bearer", "jose/base64url", "jose/json/numbers"],
+    &["url", "headers", "bearer", "scope", "jose/base64url", "jose/json/numbers"],
     &["jose/json/tape"],
     &["jose/json"],
     &["jose/key", "jose/claim_set"],
@@ -36,8 +36,8 @@ const LEVELS: &[&[&str]] = &[
     &["transport/ureq", "client_auth", "events", "issuer/metadata"],
     &["issuer/connection", "issuer/refreshing"],
     // 5: caches
-    &["issuer/snapshot", "m2m/plan", "m2m/token_file"],
-    &["issuer/boot"],
+    &["issuer/snapshot", "m2m/plan", "m2m/options", "m2m/token", "m2m/token_file"],
+    &["issuer/boot", "m2m/answer"],
     &["issuer/key_cache", "m2m/token_cache", "resource_server/verified_tokens", "introspection/answer"],
     &["introspection/answers"],
     // 6: the handle that all capabilities hang on

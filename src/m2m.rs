@@ -1,0 +1,187 @@
+//! Access tokens of this program itself, by client_credentials (RFC 6749 §4.4).
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::client_auth::Client;
+use crate::clock::{Deadline, Now};
+use crate::error::{Endpoint, Error, NetworkErrorKind};
+use crate::events::Event;
+use crate::flight::{Boarding, Join, Takeoff};
+use crate::issuer::Issuer;
+use crate::issuer::connection::body_text;
+use crate::m2m::answer::{Minted, read_answer};
+use crate::m2m::options::{Asked, Params, TokenOptions};
+use crate::m2m::token::AccessToken;
+use crate::m2m::token_cache::{Landing, Look, Outcome, TokenCache, TokenFlight, Want};
+use crate::random;
+
+pub(crate) mod answer;
+pub(crate) mod builder;
+pub(crate) mod options;
+pub(crate) mod plan;
+pub(crate) mod token;
+pub(crate) mod token_cache;
+
+/// Mints access tokens for calling other services, and keeps them until shortly before they expire. From [`Issuer::m2m_client`]. A
+/// clone is a pointer and shares the tokens.
+///
+/// Tokens are kept per set of scopes and further parameters, at most 64 of them. About a minute before its end one caller refreshes a
+/// token, for at most the [`refresh_timeout`](crate::IssuerBuilder::refresh_timeout), while all others get the one that is still
+/// valid; if that fails, the old token serves on until 10 s before its end. Callers who need a token at the same time share a request,
+/// and its error if it fails.
+///
+/// ```
+/// # let test = aero2::testing::TestIssuer::new();
+/// # test.register_client("svc-orders", "secret", ["api:read"]);
+/// # let issuer = test.issuer();
+/// let m2m = issuer.m2m_client("svc-orders", "secret").default_scope("api:read").build()?;
+/// let token = m2m.access_token()?;
+/// assert_eq!(m2m.access_token()?.expose_secret(), token.expose_secret());
+/// assert_eq!(issuer.stats().tokens_minted(), 1);
+///
+/// let wrong = issuer.m2m_client("svc-orders", "another secret").build()?;
+/// assert!(matches!(wrong.access_token(), Err(aero2::Error::OAuth(e)) if e.error_code() == "invalid_client"));
+/// # Ok::<(), aero2::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct M2mClient(Arc<Inner>);
+
+struct Inner {
+    issuer: Issuer,
+    client: Client,
+    default_scope: Option<String>,
+    params: Params,
+    /// What [`M2mClient::access_token`] asks for.
+    default: Arc<Asked>,
+    cache: TokenCache,
+}
+
+impl M2mClient {
+    fn new(issuer: Issuer, client: Client, default_scope: Option<String>, params: Params) -> Result<Self, Error> {
+        let default = Arc::new(Asked::new(&TokenOptions::new(), default_scope.as_deref(), &params)?);
+        Ok(Self(Arc::new(Inner { issuer, client, default_scope, params, default, cache: TokenCache::new() })))
+    }
+
+    /// A token for the default scope.
+    ///
+    /// # Errors
+    /// [`Error::OAuth`] if the issuer refuses the client or the scope; that is remembered for 10 s. [`Error::Network`] if no token can be had
+    /// within the [`timeout`](crate::IssuerBuilder::timeout), or none may be asked for yet
+    /// ([`retry_after`](Error::retry_after) says how long). [`Error::Config`] if the secret cannot be read.
+    pub fn access_token(&self) -> Result<AccessToken, Error> {
+        self.0.get(&self.0.default, Want::Any)
+    }
+
+    /// A token for what `options` ask for.
+    ///
+    /// # Errors
+    /// As [`access_token`](Self::access_token); also [`Error::Config`] for a malformed scope or a parameter that this crate sets itself.
+    pub fn access_token_with(&self, options: &TokenOptions) -> Result<AccessToken, Error> {
+        let want = if options.force_refresh { Want::Fresh } else { Want::Any };
+        if options.asks_for_defaults() {
+            return self.0.get(&self.0.default, want);
+        }
+        let asked = Asked::new(options, self.0.default_scope.as_deref(), &self.0.params)?;
+        self.0.get(&Arc::new(asked), want)
+    }
+
+    /// Forgets every token. Later calls ask anew, even while a request is under way; the token of that one goes to those who waited for
+    /// it and is not kept. What the issuer said, a `Retry-After` or a refusal, is not forgotten.
+    pub fn clear_cache(&self) {
+        self.0.cache.clear(self.0.issuer.now());
+    }
+
+    /// Tells that a resource answered 401 to this token, so that the next call gets another one. Nothing happens if another one is held
+    /// by now, or if this very token was rejected before and the issuer gave it out again.
+    pub fn reject(&self, token: &AccessToken) {
+        self.0.cache.reject(token);
+    }
+}
+
+impl Inner {
+    fn get(&self, asked: &Arc<Asked>, want: Want) -> Outcome {
+        match self.cache.look(asked, want, self.issuer.now()) {
+            Look::Serve(token) => Ok(token),
+            Look::Refresh(token, flight) => match flight.try_lead() {
+                Some(takeoff) => self.lead(takeoff, &Errand { asked, want, flight: &flight }, self.issuer.deadline()),
+                None => Ok(token),
+            },
+            Look::Fetch(flight) => self.board(&Errand { asked, want, flight: &flight }),
+            Look::Refuse(error) => Err(error),
+        }
+    }
+
+    fn board(&self, errand: &Errand<'_>) -> Outcome {
+        let deadline = self.issuer.deadline();
+        let mut join = if errand.want == Want::Fresh { Join::Next } else { Join::Current };
+        loop {
+            match errand.flight.board(join, deadline) {
+                Boarding::Leader(takeoff) => return self.lead(takeoff, errand, deadline),
+                Boarding::Landed(landing) if landing.asked || errand.want == Want::Any => return landing.outcome,
+                // Nobody was asked, so this may be a token from before the call. Every flight from now on took off after it.
+                Boarding::Landed(_) => join = Join::Current,
+                Boarding::TimedOut => return Err(Error::network(NetworkErrorKind::Timeout, Endpoint::Token)),
+                Boarding::Reentrant => return Err(Error::network(NetworkErrorKind::Reentrant, Endpoint::Token)),
+            }
+        }
+    }
+
+    /// Looks again, since a flight may have landed between the look and the take-off; asks, stores, and only then lands. Handlers of
+    /// events run after the landing, so that nobody waits for them.
+    fn lead(&self, takeoff: Takeoff<'_, Landing>, errand: &Errand<'_>, deadline: Deadline) -> Outcome {
+        let now = self.issuer.now();
+        let deadline = match self.cache.look(errand.asked, errand.want, now) {
+            Look::Serve(token) => return takeoff.land(Landing { outcome: Ok(token), asked: false }).outcome,
+            Look::Refuse(error) => return takeoff.land(Landing { outcome: Err(error), asked: false }).outcome,
+            Look::Refresh(..) => deadline.or_earlier(self.issuer.refresh_deadline()),
+            Look::Fetch(_) => deadline,
+        };
+        match self.mint(errand.asked, now, deadline) {
+            Ok(minted) => {
+                self.cache.store(errand.asked, errand.flight, &minted, now, random::draw());
+                let landing = takeoff.land(Landing { outcome: Ok(minted.token), asked: true });
+                self.issuer.events().emit(&Event::TokenMinted);
+                landing.outcome
+            }
+            Err(error) => self.land_failed(takeoff, errand, error),
+        }
+    }
+
+    fn land_failed(&self, takeoff: Takeoff<'_, Landing>, errand: &Errand<'_>, error: Error) -> Outcome {
+        let now = self.issuer.now();
+        self.cache.fail(errand.asked, errand.flight, &error, now, random::draw());
+        let landing = match self.cache.look(errand.asked, errand.want, now) {
+            Look::Serve(old) | Look::Refresh(old, _) => Landing { outcome: Ok(old), asked: false },
+            Look::Fetch(_) | Look::Refuse(_) => Landing { outcome: Err(error.clone()), asked: true },
+        };
+        let outcome = takeoff.land(landing).outcome;
+        self.issuer.events().emit(&Event::MintFailed { error });
+        if outcome.is_ok() {
+            self.issuer.events().emit(&Event::OldTokenServed);
+        }
+        outcome
+    }
+
+    fn mint(&self, asked: &Asked, now: Now, deadline: Deadline) -> Result<Minted, Error> {
+        let response = self.issuer.oauth_request(Endpoint::Token, &self.client, &asked.form(), deadline)?;
+        read_answer(body_text(Endpoint::Token, &response)?, asked.scope(), now)
+    }
+}
+
+/// What one call is about.
+struct Errand<'a> {
+    asked: &'a Arc<Asked>,
+    want: Want,
+    /// The entry's flight as it was when the call looked.
+    flight: &'a TokenFlight,
+}
+
+impl fmt::Debug for M2mClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("M2mClient")
+            .field("issuer", &self.0.issuer.url())
+            .field("client_id", &self.0.client.client_id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,272 @@
+//! When a token is served from the cache, refreshed early, or no longer served. Pure: times and the draw are arguments, and nothing
+//! but std is imported, so that `examples/fleet.rs` runs a hundred thousand clients on this very file.
+
+use std::time::{Duration, SystemTime};
+
+/// A moment on both clocks. The wall clock counts only while it is set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) monotonic: Duration,
+    pub(crate) wall: Option<SystemTime>,
+}
+
+/// What to do for a caller who wants a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// The held token serves.
+    Serve,
+    /// It serves, and one caller should refresh it.
+    ServeAndRefresh,
+    /// No held token may be used.
+    Fetch,
+}
+
+/// When one token is due and when it ends. The jitter is drawn once, when the token is minted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Schedule {
+    expiry: Moment,
+    /// How long before its end the token is due to be refreshed.
+    soft: Duration,
+}
+
+impl Schedule {
+    /// A token that was asked for at `asked` and lives for `lifetime`. It counts from the moment of asking: the issuer may have started
+    /// the count at any time since. `draw` is in `[0, 1)`.
+    pub(crate) fn new(lifetime: Duration, asked: Moment, spread: Spread, draw: f64) -> Self {
+        let expiry = Moment {
+            monotonic: asked.monotonic.saturating_add(lifetime),
+            // Beyond what the platform's wall clock can say, the monotonic clock alone decides.
+            wall: asked.wall.and_then(|wall| wall.checked_add(lifetime)),
+        };
+        Self { expiry, soft: spread.soft_margin(lifetime, draw) }
+    }
+
+    /// The plan for a token that is held.
+    pub(crate) fn plan(&self, now: Moment) -> Plan {
+        match self.left(now) {
+            left if left <= HARD_MARGIN => Plan::Fetch,
+            left if left <= self.soft => Plan::ServeAndRefresh,
+            _ => Plan::Serve,
+        }
+    }
+
+    /// By whichever clock says less: the monotonic one stands still while the machine sleeps, the wall clock is put back and forth.
+    fn left(&self, now: Moment) -> Duration {
+        let monotonic = self.expiry.monotonic.saturating_sub(now.monotonic);
+        match (self.expiry.wall, now.wall) {
+            (Some(expiry), Some(wall)) => monotonic.min(expiry.duration_since(wall).unwrap_or_default()),
+            _ => monotonic,
+        }
+    }
+}
+
+/// How far the clients of a fleet spread their refreshes over a token's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spread {
+    /// Over the last few minutes: for clients whose phases differ already, or whose token may be the only one that they ever need.
+    Narrow,
+    /// Over nearly the whole life: it takes phases apart that one cause has brought together, at the price of half a request per
+    /// client, once.
+    Wide,
+}
+
+impl Spread {
+    fn soft_margin(self, lifetime: Duration, draw: f64) -> Duration {
+        let margin = if lifetime < SHORT_LIFE { lifetime / 2 } else { SOFT_MARGIN };
+        let longest = match self {
+            Self::Narrow => margin.saturating_add(lifetime / NARROW_SHARE),
+            // A tenth of the life is served at least, so that no token is due when it has hardly come.
+            Self::Wide => lifetime.saturating_sub(lifetime / 10).max(margin),
+        };
+        margin.saturating_add(longest.saturating_sub(margin).mul_f64(draw.clamp(0.0, 1.0)))
+    }
+}
+
+/// What a cache entry knows of the phases of its fleet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No token yet. The whole fleet may have started at once, but the first token keeps the plain promise, since most programs that
+    /// do not live long need no other.
+    #[default]
+    Start,
+    /// The next token parts this client from those with which it started, or waited for the end of an outage.
+    Crowded,
+    /// The phases differ.
+    Settled,
+}
+
+impl Phase {
+    /// The spread of a token that is minted now, and the phase after it.
+    pub(crate) fn minted(self) -> (Spread, Self) {
+        match self {
+            Self::Start => (Spread::Narrow, Self::Crowded),
+            Self::Crowded => (Spread::Wide, Self::Settled),
+            Self::Settled => (Spread::Narrow, Self::Settled),
+        }
+    }
+
+    /// The phase after a failure: when the issuer comes back, it meets all that it has kept waiting at once.
+    pub(crate) fn failed(self) -> Self {
+        if self == Self::Start { Self::Start } else { Self::Crowded }
+    }
+}
+
+/// How long before its end a token is due: about what a call that carries it may take, with retries.
+const SOFT_MARGIN: Duration = Duration::from_secs(60);
+
+/// Below this life the margin is half the life.
+const SHORT_LIFE: Duration = Duration::from_secs(120);
+
+/// How long before its end a token is no longer served: it must live until the resource has checked it, by a clock of its own.
+const HARD_MARGIN: Duration = Duration::from_secs(10);
+
+/// A twentieth, 5 %, of the life is what a narrow spread adds to the margin at most.
+const NARROW_SHARE: u32 = 20;
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const START: Duration = Duration::from_secs(500);
+
+    fn wall(seconds: f64) -> SystemTime {
+        let start = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        if seconds < 0.0 { start - Duration::from_secs_f64(-seconds) } else { start + Duration::from_secs_f64(seconds) }
+    }
+
+    /// Both clocks `seconds` after the token was asked for.
+    fn later(seconds: f64) -> Moment {
+        Moment { monotonic: START + Duration::from_secs_f64(seconds), wall: Some(wall(seconds)) }
+    }
+
+    fn monotonic_only(seconds: f64) -> Moment {
+        Moment { wall: None, ..later(seconds) }
+    }
+
+    fn schedule(lifetime: f64, spread: Spread, draw: f64) -> Schedule {
+        Schedule::new(Duration::from_secs_f64(lifetime), later(0.0), spread, draw)
+    }
+
+    /// The moments at which the plan changes, found by asking it.
+    fn due_and_end(schedule: Schedule) -> (f64, f64) {
+        let first = |not: Plan| {
+            let (mut low, mut high) = (0, 40_000_000_u64);
+            while low < high {
+                let middle = (low + high) / 2;
+                let plan = schedule.plan(later(Duration::from_millis(middle).as_secs_f64()));
+                if plan == Plan::Serve || plan == not { low = middle + 1 } else { high = middle }
+            }
+            Duration::from_millis(low).as_secs_f64()
+        };
+        (first(Plan::Serve), first(Plan::ServeAndRefresh))
+    }
+
+    #[test]
+    fn the_soft_margin_is_a_minute_or_half_of_a_short_life_and_up_to_five_percent_more_and_the_hard_one_ten_seconds() {
+        for (lifetime, draw, due, end) in [
+            (3_600.0, 0.0, 3_540.0, 3_590.0),
+            (3_600.0, 0.5, 3_450.0, 3_590.0),
+            (3_600.0, 1.0, 3_360.0, 3_590.0),
+            (120.0, 0.0, 60.0, 110.0),
+            (120.0, 1.0, 54.0, 110.0),
+            (119.0, 0.0, 59.5, 109.0),
+            (60.0, 0.0, 30.0, 50.0),
+            (60.0, 1.0, 27.0, 50.0),
+            (21.0, 0.0, 10.5, 11.0),
+            (20.0, 0.0, 10.0, 10.0),
+            (12.0, 0.0, 2.0, 2.0),
+            (10.0, 0.0, 0.0, 0.0),
+            (1.0, 1.0, 0.0, 0.0),
+            (0.0, 0.0, 0.0, 0.0),
+            (36_000.0, 1.0, 34_140.0, 35_990.0),
+        ] {
+            assert_eq!(due_and_end(schedule(lifetime, Spread::Narrow, draw)), (due, end), "{lifetime} s, draw {draw}");
+        }
+    }
+
+    #[test]
+    fn a_wide_spread_covers_the_life_from_its_first_tenth_to_the_soft_margin() {
+        for (lifetime, draw, due) in [
+            (3_600.0, 0.0, 3_540.0),
+            (3_600.0, 0.5, 1_950.0),
+            (3_600.0, 1.0, 360.0),
+            (60.0, 0.0, 30.0),
+            (60.0, 1.0, 6.0),
+            (20.0, 1.0, 2.0),
+        ] {
+            assert_eq!(due_and_end(schedule(lifetime, Spread::Wide, draw)).0, due, "{lifetime} s, draw {draw}");
+        }
+    }
+
+    #[test]
+    fn each_edge_of_the_plan_is_on_the_moment() {
+        let schedule = schedule(3_600.0, Spread::Narrow, 0.0);
+        for (seconds, plan) in [
+            (0.0, Plan::Serve),
+            (3_539.999, Plan::Serve),
+            (3_540.0, Plan::ServeAndRefresh),
+            (3_589.999, Plan::ServeAndRefresh),
+            (3_590.0, Plan::Fetch),
+            (3_600.0, Plan::Fetch),
+            (1e9, Plan::Fetch),
+        ] {
+            assert_eq!(schedule.plan(later(seconds)), plan, "{seconds}");
+            assert_eq!(schedule.plan(monotonic_only(seconds)), plan, "{seconds} on the monotonic clock");
+        }
+    }
+
+    #[test]
+    fn the_clock_that_says_expired_first_decides() {
+        let schedule = schedule(3_600.0, Spread::Narrow, 0.0);
+        let at = |monotonic: f64, wall_seconds: f64| {
+            schedule.plan(Moment { monotonic: later(monotonic).monotonic, wall: Some(wall(wall_seconds)) })
+        };
+        assert_eq!(at(5.0, 3_595.0), Plan::Fetch, "the machine slept, or the clock was put forward");
+        assert_eq!(at(5.0, 3_545.0), Plan::ServeAndRefresh);
+        assert_eq!(at(3_595.0, -86_400.0), Plan::Fetch, "the clock was put back by a day");
+        assert_eq!(at(3_595.0, 5.0), Plan::Fetch);
+        assert_eq!(at(5.0, -86_400.0), Plan::Serve);
+    }
+
+    #[test]
+    fn a_wall_clock_that_was_not_set_at_the_mint_or_is_not_now_has_no_say() {
+        let minted_without = Schedule::new(HOUR, monotonic_only(0.0), Spread::Narrow, 0.0);
+        assert_eq!(minted_without.plan(later(5.0)), Plan::Serve);
+        assert_eq!(minted_without.plan(Moment { wall: Some(wall(1e9)), ..later(5.0) }), Plan::Serve);
+        let minted_with = schedule(3_600.0, Spread::Narrow, 0.0);
+        assert_eq!(minted_with.plan(monotonic_only(5.0)), Plan::Serve);
+    }
+
+    #[test]
+    fn no_lifetime_overflows() {
+        for lifetime in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_secs(1 << 62)] {
+            for spread in [Spread::Narrow, Spread::Wide] {
+                for draw in [0.0, 0.5, 1.0, -1.0, 2.0] {
+                    let schedule = Schedule::new(lifetime, later(0.0), spread, draw);
+                    assert_ne!(schedule.plan(later(0.0)), Plan::Fetch);
+                }
+            }
+        }
+        let late = Moment { monotonic: Duration::MAX, wall: Some(wall(0.0)) };
+        assert_eq!(Schedule::new(HOUR, late, Spread::Narrow, 0.0).plan(late), Plan::Fetch);
+    }
+
+    #[test]
+    fn the_second_token_is_drawn_wide_and_so_is_the_first_after_a_failure() {
+        let first = Phase::default();
+        let (spread, second) = first.minted();
+        assert_eq!(spread, Spread::Narrow);
+        let (spread, third) = second.minted();
+        assert_eq!(spread, Spread::Wide);
+        assert_eq!(third.minted(), (Spread::Narrow, Phase::Settled));
+        assert_eq!(third.failed().minted(), (Spread::Wide, Phase::Settled));
+        assert_eq!(
+            first.failed().minted(),
+            (Spread::Narrow, Phase::Crowded),
+            "the first token keeps the plain promise"
+        );
+    }
+}

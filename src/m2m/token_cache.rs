@@ -1,0 +1,266 @@
+//! The tokens of one client: an entry for each thing that was asked for, with its token, its back-off and its flight.
+//!
+//! The lock covers changes of state only. Clocks, the draw, requests, events and whatever else is a user's code stay outside.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::backoff::Backoff;
+use crate::clock::Now;
+use crate::digest::Sha256;
+use crate::error::{Endpoint, Error, NetworkErrorKind};
+use crate::flight::Flight;
+use crate::m2m::answer::Minted;
+use crate::m2m::options::Asked;
+use crate::m2m::plan::{Moment, Phase, Plan, Schedule};
+use crate::m2m::token::AccessToken;
+
+pub(crate) type Outcome = Result<AccessToken, Error>;
+
+/// How a flight ended.
+#[derive(Clone)]
+pub(crate) struct Landing {
+    pub(crate) outcome: Outcome,
+    /// The issuer was asked; otherwise the leader found what it wanted, or a reason not to ask, in the cache.
+    pub(crate) asked: bool,
+}
+
+pub(crate) type TokenFlight = Arc<Flight<Landing>>;
+
+/// What the cache has for a caller.
+pub(crate) enum Look {
+    Serve(AccessToken),
+    /// The token serves, and one caller should refresh it.
+    Refresh(AccessToken, TokenFlight),
+    Fetch(TokenFlight),
+    /// It is too early to ask again.
+    Refuse(Error),
+}
+
+/// Whether a held token is good enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    Any,
+    /// One that was asked for after the call. Only what the issuer said keeps it from asking, not our own caution.
+    Fresh,
+}
+
+pub(crate) struct TokenCache(Mutex<State>);
+
+struct State {
+    entries: Vec<Entry>,
+    /// Counts the look-ups: the clock of "least recently used".
+    looks: u64,
+}
+
+struct Entry {
+    asked: Arc<Asked>,
+    last_look: u64,
+    held: Option<(AccessToken, Schedule)>,
+    /// Replaced when the cache is cleared: a flight that is not the entry's own any more may not store its token.
+    flight: TokenFlight,
+    phase: Phase,
+    backoff: Backoff,
+    last_error: Option<Error>,
+    /// Digests of tokens that were rejected once; a second time would have us ask for ever.
+    rejected: VecDeque<Sha256>,
+}
+
+impl TokenCache {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(State { entries: Vec::new(), looks: 0 }))
+    }
+
+    pub(crate) fn look(&self, asked: &Arc<Asked>, want: Want, now: Now) -> Look {
+        let mut state = self.0.lock();
+        let entry = state.entry(asked);
+        let wait = match (want, entry.plan(now)) {
+            (Want::Any, Some((Plan::Serve, token))) => return Look::Serve(token.clone()),
+            (Want::Any, Some((Plan::ServeAndRefresh, token))) => {
+                let token = token.clone();
+                let tried = entry.backoff.wait(now.monotonic).is_some();
+                return if tried { Look::Serve(token) } else { Look::Refresh(token, entry.flight.clone()) };
+            }
+            (Want::Any, _) => entry.wait(now.monotonic),
+            (Want::Fresh, _) => entry.backoff.binding_wait(now.monotonic),
+        };
+        let Some(wait) = wait else { return Look::Fetch(entry.flight.clone()) };
+        let error = entry.last_error.clone();
+        drop(state);
+        Look::Refuse(error.unwrap_or_else(crashed).with_retry_after(wait))
+    }
+
+    /// Stores what a flight got, unless the cache was cleared since it took off, or its entry had to go.
+    pub(crate) fn store(&self, asked: &Arc<Asked>, flight: &TokenFlight, minted: &Minted, requested: Now, draw: f64) {
+        let mut state = self.0.lock();
+        let own = state.find(asked).filter(|entry| Arc::ptr_eq(&entry.flight, flight));
+        let replaced = own.map(|entry| entry.store(minted, requested, draw));
+        drop(state);
+        // The error may hold a user's type, whose drop is a user's code.
+        drop(replaced);
+    }
+
+    /// Notes a failure. One that binds everybody counts even if the cache was cleared meanwhile.
+    pub(crate) fn fail(&self, asked: &Arc<Asked>, flight: &TokenFlight, error: &Error, now: Now, draw: f64) {
+        let mut state = self.0.lock();
+        let entry = state.find(asked);
+        let noted = entry.filter(|entry| Arc::ptr_eq(&entry.flight, flight) || binds(error));
+        let replaced = noted.map(|entry| entry.fail(error.clone(), now.monotonic, draw));
+        drop(state);
+        drop(replaced);
+    }
+
+    /// Drops every token and what is only our own caution. A flight in the air is cut off from the cache; what the issuer said stays.
+    pub(crate) fn clear(&self, now: Now) {
+        let mut state = self.0.lock();
+        let dropped: Vec<_> = state.entries.iter_mut().map(|entry| entry.clear(now.monotonic)).collect();
+        drop(state);
+        drop(dropped);
+    }
+
+    /// Drops this very token, the first time that it is asked for.
+    pub(crate) fn reject(&self, token: &AccessToken) {
+        let mut state = self.0.lock();
+        for entry in &mut state.entries {
+            entry.reject(token.digest());
+        }
+    }
+}
+
+impl State {
+    fn position(&self, asked: &Arc<Asked>) -> Option<usize> {
+        // The client's default is always the same allocation, so no text is compared for it.
+        self.entries.iter().position(|entry| Arc::ptr_eq(&entry.asked, asked) || entry.asked == *asked)
+    }
+
+    fn find(&mut self, asked: &Arc<Asked>) -> Option<&mut Entry> {
+        self.position(asked).and_then(|at| self.entries.get_mut(at))
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the entry was found or added just now")]
+    fn entry(&mut self, asked: &Arc<Asked>) -> &mut Entry {
+        let at = self.position(asked).unwrap_or_else(|| self.add(asked));
+        self.looks += 1;
+        self.entries[at].last_look = self.looks;
+        &mut self.entries[at]
+    }
+
+    fn add(&mut self, asked: &Arc<Asked>) -> usize {
+        if self.entries.len() >= MAX_ENTRIES {
+            let oldest = self.entries.iter().enumerate().min_by_key(|(_, entry)| entry.last_look);
+            if let Some((at, _)) = oldest {
+                self.entries.swap_remove(at);
+            }
+        }
+        self.entries.push(Entry::new(asked.clone()));
+        self.entries.len() - 1
+    }
+}
+
+impl Entry {
+    fn new(asked: Arc<Asked>) -> Self {
+        Self {
+            asked,
+            last_look: 0,
+            held: None,
+            flight: new_flight(),
+            phase: Phase::default(),
+            backoff: Backoff::default(),
+            last_error: None,
+            rejected: VecDeque::new(),
+        }
+    }
+
+    fn plan(&self, now: Now) -> Option<(Plan, &AccessToken)> {
+        self.held.as_ref().map(|(token, schedule)| (schedule.plan(moment(now)), token))
+    }
+
+    /// How long a caller without a token has to wait. A secret that cannot be read has cost the issuer nothing, and whoever mends that
+    /// need not wait.
+    fn wait(&self, now: Duration) -> Option<Duration> {
+        self.backoff.wait(now).filter(|_| !matches!(self.last_error, Some(Error::Config(_))))
+    }
+
+    /// Gives back what it replaced, to be dropped without the lock.
+    fn store(&mut self, minted: &Minted, requested: Now, draw: f64) -> Option<Error> {
+        let (spread, phase) = self.phase.minted();
+        self.phase = phase;
+        self.backoff.succeeded();
+        self.held = minted
+            .lifetime
+            .map(|lifetime| (minted.token.clone(), Schedule::new(lifetime, moment(requested), spread, draw)));
+        self.last_error.take()
+    }
+
+    /// As [`store`](Self::store).
+    fn fail(&mut self, error: Error, now: Duration, draw: f64) -> Option<Error> {
+        self.phase = self.phase.failed();
+        match asked_to_wait(&error) {
+            None if binds(&error) => self.backoff.refused(now, REFUSAL_REMEMBERED),
+            asked => self.backoff.failed(now, asked, draw),
+        }
+        self.last_error.replace(error)
+    }
+
+    /// As [`store`](Self::store), the token and the flight included.
+    fn clear(&mut self, now: Duration) -> impl Sized + use<> {
+        let flight = std::mem::replace(&mut self.flight, new_flight());
+        let bound = self.backoff.binding_wait(now).is_some();
+        let error = if bound { None } else { self.last_error.take() };
+        if !bound {
+            self.backoff.succeeded();
+        }
+        (flight, error, self.held.take())
+    }
+
+    fn reject(&mut self, digest: &Sha256) {
+        let held = self.held.as_ref().is_some_and(|(token, _)| token.digest() == digest);
+        if held && !self.rejected.contains(digest) {
+            self.held = None;
+            if self.rejected.len() >= MAX_REJECTED {
+                self.rejected.pop_front();
+            }
+            self.rejected.push_back(*digest);
+        }
+    }
+}
+
+fn new_flight() -> TokenFlight {
+    Arc::new(Flight::new(Landing { outcome: Err(crashed()), asked: true }))
+}
+
+/// What the waiters get if a leader panics.
+fn crashed() -> Error {
+    Error::network(NetworkErrorKind::Io, Endpoint::Token)
+}
+
+fn moment(now: Now) -> Moment {
+    Moment { monotonic: now.monotonic, wall: now.set_wall() }
+}
+
+/// Whether the failure keeps everybody from asking again, `force_refresh` included: the issuer said when to come back, or gave an
+/// answer that will not change by itself.
+fn binds(error: &Error) -> bool {
+    asked_to_wait(error).is_some() || matches!(error, Error::OAuth(_) if !error.is_retryable())
+}
+
+/// The token endpoint's `Retry-After`. A wait for another endpoint may be our own caution, and that one's cache keeps it.
+fn asked_to_wait(error: &Error) -> Option<Duration> {
+    match error {
+        Error::Network(e) if e.endpoint() != Endpoint::Token => None,
+        _ => error.retry_after(),
+    }
+}
+
+/// Entries of one client: more distinct scope sets than any service asks for, and few enough to look through.
+const MAX_ENTRIES: usize = 64;
+
+/// Rejected tokens remembered per entry: enough for an issuer that goes round among several.
+const MAX_REJECTED: usize = 16;
+
+/// How long an OAuth error that is no matter of time is answered without asking again: a wrong secret stays wrong until somebody
+/// has mended it.
+const REFUSAL_REMEMBERED: Duration = Duration::from_secs(10);
