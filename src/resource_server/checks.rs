@@ -317,6 +317,7 @@ mod tests {
             required_scopes: names(&["read"]),
             algorithms: Algorithm::ALL.to_vec(),
             max_token_bytes: 16 * 1024,
+            sender_constrained: SenderConstrained::Refuse,
         }
     }
 
@@ -706,7 +707,7 @@ mod tests {
             assert_eq!(kind_with("aud", Some(aud)), Some(WrongAudience), "{aud}");
         }
         let other = names(&["shipping"]);
-        let expectation = Expectation { audiences: Some(&other), required_scopes: None };
+        let expectation = Expectation { audiences: Some(&other), ..Expectation::default() };
         let with = |aud: &str| {
             check(&sign(HEADER, &claims_with("aud", Some(aud))), &usual_keys(), &policy(), &expectation, NOW).err()
         };
@@ -727,7 +728,7 @@ mod tests {
     fn every_required_scope_is_needed() {
         let with = |scope: &str, policy: &Policy, more: &[&str]| {
             let more = names(more);
-            let expectation = Expectation { audiences: None, required_scopes: Some(&more) };
+            let expectation = Expectation { required_scopes: Some(&more), ..Expectation::default() };
             check(&sign(HEADER, &claims_with("scope", Some(scope))), &usual_keys(), policy, &expectation, NOW).err()
         };
         let usual = policy();
@@ -813,7 +814,7 @@ mod tests {
     #[test]
     fn a_refusal_of_scope_names_every_scope_that_was_required() {
         let more = names(&["write", "read", "admin"]);
-        let expectation = Expectation { audiences: None, required_scopes: Some(&more) };
+        let expectation = Expectation { required_scopes: Some(&more), ..Expectation::default() };
         let challenge = |kind| refusal(kind, &policy(), &expectation).www_authenticate(None).unwrap();
         assert_eq!(challenge(InsufficientScope), r#"Bearer error="insufficient_scope", scope="admin read write""#);
         assert_eq!(challenge(Expired), r#"Bearer error="invalid_token""#);
