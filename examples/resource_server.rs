@@ -15,13 +15,24 @@
 
 use std::env;
 use std::error::Error;
+use std::process::ExitCode;
 use std::thread;
 
 use aero2::testing::{TestIssuer, TestServer};
 use aero2::{Issuer, ResourceServer};
 use tiny_http::{Header, Request, Response, Server};
 
-fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+fn main() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
     let setting = |name: &str, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
     let (audience, scope) = (setting("AERO2_AUDIENCE", "orders-api"), setting("AERO2_SCOPE", "orders:read"));
     let listen = setting("LISTEN", "127.0.0.1:8080");

@@ -129,7 +129,7 @@ impl TestToken {
 
     /// Issued two hours ago, and expired an hour ago.
     pub fn expired(self) -> Self {
-        let issued = self.state.now().checked_sub(2 * HOUR).unwrap_or(UNIX_EPOCH);
+        let issued = whole_seconds(self.state.now().checked_sub(2 * HOUR).unwrap_or(UNIX_EPOCH));
         self.issued_at(issued).expires_at(issued + HOUR)
     }
 
