@@ -1,5 +1,65 @@
-//! A blocking SDK for the identity provider Aero2.
+//! A blocking SDK for the server side of the identity provider Aero2: verify access tokens, mint client_credentials tokens,
+//! introspect, revoke. No async runtime, no background thread, no global state.
+//!
+//! # A verified token in 60 seconds
+//!
+//! Build one [`Issuer`] for each Aero2 application when the program starts, and what you need of it:
+//!
+//! ```
+//! use aero2::{Error, Issuer, ResourceServer};
+//!
+//! fn orders_api() -> Result<ResourceServer, Error> {
+//!     // Nothing is sent yet: discovery and keys are fetched at the first need, then cached.
+//!     let issuer = Issuer::new("https://acme.aero2.dev")?;
+//!     issuer.resource_server().audience("orders-api").required_scopes(["orders:read"]).build()
+//! }
+//! # #[cfg(feature = "ureq")]
+//! # assert!(orders_api().is_ok());
+//! ```
+//!
+//! Then give it the `Authorization` header of each request. An error carries the whole answer:
+//!
+//! ```
+//! use aero2::ResourceServer;
+//!
+//! /// Status, challenge and body for a request with that `Authorization` header.
+//! fn orders(api: &ResourceServer, authorization: Option<&str>) -> (u16, Option<String>, String) {
+//!     match api.authorize(authorization) {
+//!         Ok(claims) => (200, None, format!("the orders of {}", claims.subject().unwrap_or("nobody"))),
+//!         Err(err) => (err.http_status(), err.www_authenticate(Some("orders")), err.to_string()),
+//!     }
+//! }
+//!
+//! // Try it against the issuer that comes with the crate (feature `testing`).
+//! let test = aero2::testing::TestIssuer::new();
+//! let api = test.issuer().resource_server().audience("orders-api").required_scopes(["orders:read"]).build()?;
+//!
+//! let token = test.token().subject("u1").audience("orders-api").scope("orders:read").sign();
+//! assert_eq!(orders(&api, Some(&format!("Bearer {token}"))), (200, None, "the orders of u1".to_owned()));
+//!
+//! let expired = test.token().audience("orders-api").scope("orders:read").expired().sign();
+//! let (status, challenge, body) = orders(&api, Some(&format!("Bearer {expired}")));
+//! assert_eq!((status, body.as_str()), (401, "invalid token"));
+//! assert_eq!(challenge.unwrap(), r#"Bearer realm="orders", error="invalid_token""#);
+//! assert_eq!(orders(&api, None).0, 401);
+//! # Ok::<(), aero2::Error>(())
+//! ```
+//!
+//! # Where to go on
+//!
+//! | to | see |
+//! |---|---|
+//! | verify tokens | [`Issuer::resource_server`], [`ResourceServer`], [`Claims`], [`VerifyOptions`] |
+//! | get tokens for calling others | [`Issuer::m2m_client`], [`M2mClient`], [`SecretSource`] |
+//! | ask whether a token is still in force | [`Issuer::introspector`], [`Introspection`] |
+//! | revoke a token | [`Issuer::revoker`] |
+//! | know what to answer and whether to try again | [`Error`] |
+//! | watch it in production | [`IssuerBuilder::on_event`], [`Issuer::stats`] |
+//! | use an HTTP client of your own | [`Transport`] |
+//! | check other signed texts with the same rigour | [`jose`] |
+//! | test your own service | `testing` (feature `testing`) |
 #![forbid(unsafe_code)]
+#![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
 #[cfg(feature = "file-cache")]
 mod atomic_file;

@@ -1,0 +1,86 @@
+//! Mints a client_credentials token at a real issuer.
+//!
+//! ```text
+//! export AERO2_ISSUER=https://acme.aero2.dev AERO2_CLIENT_ID=orders-worker AERO2_CLIENT_SECRET=…
+//! cargo run --example m2m
+//! cargo run --quiet --example m2m -- --token | cargo run --quiet --example introspect
+//! ```
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `AERO2_ISSUER`, `AERO2_CLIENT_ID`, `AERO2_CLIENT_SECRET` | required |
+//! | `AERO2_SCOPE` | the scope to ask for; without it the issuer decides |
+//! | `AERO2_AUDIENCE`, `AERO2_RESOURCE` | the parameters `audience` and `resource` (RFC 8707), for issuers that want one |
+
+use std::env;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use aero2::{AccessToken, Error, Issuer, M2mClient, SecretSource};
+
+fn main() -> ExitCode {
+    let bare = env::args().nth(1).as_deref() == Some("--token");
+    match client().and_then(|client| if bare { print_token(&client) } else { report(&client) }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn client() -> Result<M2mClient, String> {
+    let issuer = Issuer::new(&required("AERO2_ISSUER", "https://acme.aero2.dev")?).map_err(|err| err.to_string())?;
+    let id = required("AERO2_CLIENT_ID", "orders-worker")?;
+    required("AERO2_CLIENT_SECRET", "the secret that the issuer gave to this client")?;
+    // Read anew at every mint, so a rotated secret takes effect by itself.
+    let mut client = issuer.m2m_client(id, SecretSource::env("AERO2_CLIENT_SECRET"));
+    if let Ok(scope) = env::var("AERO2_SCOPE") {
+        client = client.default_scope(scope);
+    }
+    for (variable, parameter) in [("AERO2_AUDIENCE", "audience"), ("AERO2_RESOURCE", "resource")] {
+        if let Ok(value) = env::var(variable) {
+            client = client.param(parameter, value);
+        }
+    }
+    client.build().map_err(|err| err.to_string())
+}
+
+fn report(client: &M2mClient) -> Result<(), String> {
+    let token = client.access_token().map_err(|err| explain(&err))?;
+    println!("minted a token of {} characters (never print a token; `-- --token` does, for a pipe)", length(&token));
+    println!("granted scope  {}", token.scope().unwrap_or("(the issuer does not say)"));
+    match token.expires_at().and_then(|at| at.duration_since(SystemTime::now()).ok()) {
+        Some(left) => println!("expires in     {} s", left.as_secs()),
+        None => println!("expires        (the issuer does not say)"),
+    }
+    let again = client.access_token().map_err(|err| explain(&err))?;
+    let cached = again.expose_secret() == token.expose_secret();
+    println!("asked again    {}", if cached { "the same token, from the cache" } else { "another token" });
+    Ok(())
+}
+
+fn print_token(client: &M2mClient) -> Result<(), String> {
+    println!("{}", client.access_token().map_err(|err| explain(&err))?.expose_secret());
+    Ok(())
+}
+
+fn length(token: &AccessToken) -> usize {
+    token.expose_secret().len()
+}
+
+fn explain(err: &Error) -> String {
+    let advice = match err {
+        Error::OAuth(e) => e.description().map(|text| format!("\nthe issuer says: {text}")),
+        _ if err.is_retryable() => Some("\nthis may pass: try again later".to_owned()),
+        _ => None,
+    };
+    format!("{err}{}", advice.unwrap_or_default())
+}
+
+fn required(name: &str, example: &str) -> Result<String, String> {
+    match env::var(name) {
+        Ok(value) if !value.is_empty() => Ok(value),
+        _ => Err(format!("the environment variable {name} is not set; set it, for example to: {example}")),
+    }
+}

@@ -1,0 +1,91 @@
+//! The whole crate in one minute, over real HTTP: an issuer on this machine, a client that mints a token, a resource server that
+//! verifies it and refuses others, introspection and revocation.
+//!
+//! Run it with `cargo run --example quickstart`. With an issuer of your own only the URL, the client and its secret change.
+
+use std::error::Error;
+use std::time::SystemTime;
+
+use aero2::testing::{Endpoint, TestIssuer};
+use aero2::{Introspection, Issuer, ResourceServer, TokenTypeHint};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // Stands in for https://{your app}.aero2.dev, with the clients that you would register there.
+    let test = TestIssuer::new();
+    test.register_client("orders-worker", "worker-secret", ["orders:read", "orders:write"]);
+    test.register_resource_server("orders-api", "api-secret");
+    let server = test.serve()?;
+
+    println!("1. An issuer runs at {}, in place of your https://acme.aero2.dev", server.url());
+    let issuer = Issuer::new(server.url())?;
+
+    println!("\n2. The worker mints a token (client_credentials)");
+    let worker = issuer.m2m_client("orders-worker", "worker-secret").param("audience", "orders-api").build()?;
+    let token = worker.access_token()?;
+    let lifetime = token.expires_at().and_then(|at| at.duration_since(SystemTime::now()).ok()).unwrap_or_default();
+    println!("   granted scope     {}", token.scope().unwrap_or("(none)"));
+    println!("   expires in        {} minutes", lifetime.as_secs().div_ceil(60));
+    let again = worker.access_token()?;
+    let same = token.expose_secret() == again.expose_secret();
+    println!("   asked again       {}", if same { "the same token, from the cache" } else { "another token" });
+
+    println!("\n3. The API verifies it, with the issuer's public keys and without asking the issuer");
+    let api = issuer.resource_server().audience("orders-api").required_scopes(["orders:read"]).build()?;
+    let claims = api.authorize(Some(token.authorization_header().expose_secret()))?;
+    println!("   issuer            {}", claims.issuer());
+    println!("   subject           {}", claims.subject().unwrap_or("(none)"));
+    println!("   audience          {}", claims.audience().join(", "));
+    println!("   scopes            {}", claims.scopes().collect::<Vec<_>>().join(", "));
+
+    println!("\n4. What the API refuses: why (for its own log), and what it answers (which tells nothing more)");
+    let token_for = |audience: &str| server.token().audience(audience).scope("orders:read");
+    refuse(&api, "no token", None);
+    refuse(&api, "an expired token", Some(token_for("orders-api").expired().sign()));
+    refuse(&api, "for another API", Some(token_for("billing-api").sign()));
+    refuse(&api, "signed by a stranger", Some(token_for("orders-api").other_key().sign()));
+    refuse(&api, "without the scope", Some(server.token().audience("orders-api").scope("profile").sign()));
+
+    println!("\n5. Only the issuer knows what was revoked, so where that matters the API asks (introspection)");
+    let introspector = issuer.introspector("orders-api", "api-secret").build()?;
+    println!("   before            {}", describe(&introspector.introspect(token.expose_secret())?));
+    let revoker = issuer.revoker("orders-worker", "worker-secret").build()?;
+    revoker.revoke(token.expose_secret(), Some(TokenTypeHint::AccessToken))?;
+    println!("   after revocation  {}", describe(&introspector.introspect(token.expose_secret())?));
+
+    println!("\n6. How many requests all that took the issuer");
+    for (name, endpoint) in [
+        ("discovery", Endpoint::Discovery),
+        ("keys", Endpoint::Keys),
+        ("token", Endpoint::Token),
+        ("introspection", Endpoint::Introspection),
+        ("revocation", Endpoint::Revocation),
+    ] {
+        println!("   {name:<17} {}", test.requests(endpoint));
+    }
+    let all: usize = Endpoint::ALL.map(|endpoint| test.requests(endpoint)).iter().sum();
+    println!("   in all            {all}, for 2 tokens asked for, 6 verified or refused, 2 introspected, 1 revoked");
+    Ok(())
+}
+
+/// Prints the answer that a request with such a token gets. The kind is for your log; whoever sent the token learns nothing of it.
+fn refuse(api: &ResourceServer, what: &str, token: Option<String>) {
+    let header = token.map(|token| format!("Bearer {token}"));
+    match api.authorize(header.as_deref()) {
+        Ok(_) => println!("   {what:<21} accepted, which must not happen"),
+        Err(err) => {
+            let kind = match &err {
+                aero2::Error::Token(e) => format!("{:?}", e.kind()),
+                other => other.to_string(),
+            };
+            let challenge = err.www_authenticate(Some("orders")).unwrap_or_default();
+            println!("   {what:<21} {kind:<17} {} WWW-Authenticate: {challenge}", err.http_status());
+        }
+    }
+}
+
+fn describe(answer: &Introspection) -> String {
+    match answer {
+        Introspection::Active(info) => format!("active, issued to {}", info.client_id().unwrap_or("nobody")),
+        Introspection::Inactive => "inactive".to_owned(),
+    }
+}
