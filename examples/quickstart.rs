@@ -39,11 +39,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     println!("\n4. What the API refuses: why (for its own log), and what it answers (which tells nothing more)");
     let token_for = |audience: &str| server.token().audience(audience).scope("orders:read");
-    refuse(&api, "no token", None);
-    refuse(&api, "an expired token", Some(token_for("orders-api").expired().sign()));
-    refuse(&api, "for another API", Some(token_for("billing-api").sign()));
-    refuse(&api, "signed by a stranger", Some(token_for("orders-api").other_key().sign()));
-    refuse(&api, "without the scope", Some(server.token().audience("orders-api").scope("profile").sign()));
+    refuse(&api, "no token", None)?;
+    refuse(&api, "an expired token", Some(token_for("orders-api").expired().sign()))?;
+    refuse(&api, "for another API", Some(token_for("billing-api").sign()))?;
+    refuse(&api, "signed by a stranger", Some(token_for("orders-api").other_key().sign()))?;
+    refuse(&api, "without the scope", Some(server.token().audience("orders-api").scope("profile").sign()))?;
 
     println!("\n5. Only the issuer knows what was revoked, so where that matters the API asks (introspection)");
     let introspector = issuer.introspector("orders-api", "api-secret").build()?;
@@ -67,19 +67,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Prints the answer that a request with such a token gets. The kind is for your log; whoever sent the token learns nothing of it.
-fn refuse(api: &ResourceServer, what: &str, token: Option<String>) {
+/// Prints why a request with such a token is refused, and the answer that it gets.
+fn refuse(api: &ResourceServer, what: &str, token: Option<String>) -> Result<(), Box<dyn Error>> {
     let header = token.map(|token| format!("Bearer {token}"));
     match api.authorize(header.as_deref()) {
-        Ok(_) => println!("   {what:<21} accepted, which must not happen"),
         Err(err) => {
-            let kind = match &err {
-                aero2::Error::Token(e) => format!("{:?}", e.kind()),
-                other => other.to_string(),
-            };
-            let challenge = err.www_authenticate(Some("orders")).unwrap_or_default();
+            let aero2::Error::Token(refusal) = &err else { return Err(err.into()) };
+            let (kind, challenge) = (format!("{:?}", refusal.kind()), err.www_authenticate(Some("orders")));
+            let challenge = challenge.unwrap_or_default();
             println!("   {what:<21} {kind:<17} {} WWW-Authenticate: {challenge}", err.http_status());
+            Ok(())
         }
+        Ok(_) => Err(format!("{what}: accepted, which must not happen").into()),
     }
 }
 

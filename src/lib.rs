@@ -55,6 +55,7 @@
 //! | revoke a token | [`Issuer::revoker`] |
 //! | know what to answer and whether to try again | [`Error`] |
 //! | watch it in production | [`IssuerBuilder::on_event`], [`Issuer::stats`] |
+//! | start while the issuer cannot be reached | [`IssuerBuilder::snapshot`], [`IssuerBuilder::static_then_remote`] |
 //! | use an HTTP client of your own | [`Transport`] |
 //! | check other signed texts with the same rigour | [`jose`] |
 //! | test your own service | `testing` (feature `testing`) |

@@ -406,6 +406,18 @@ fn a_token_of_every_algorithm_just_works_and_its_bad_twins_do_not() {
 }
 
 #[test]
+fn an_issuer_may_sign_with_another_algorithm_and_authenticate_by_basic() {
+    let builder = TestIssuer::builder().url("https://login.example/acme").algorithm(Algorithm::EdDsa);
+    let test = builder.client_auth_methods(["client_secret_basic"]).default_audience("orders").build();
+    let issuer = test.issuer();
+    let token = issuer.m2m_client("test-client", "test-secret").build().unwrap().access_token().unwrap();
+    let claims =
+        issuer.resource_server().audience("orders").build().unwrap().verify_token(token.expose_secret()).unwrap();
+    assert_eq!((claims.issuer(), claims.client_id()), ("https://login.example/acme", Some("test-client")));
+    assert_eq!(part(token.expose_secret(), 0)["alg"], "EdDSA");
+}
+
+#[test]
 fn the_transport_knows_no_other_host() {
     let test = TestIssuer::new();
     let other = Issuer::builder("https://test.aero2.example.evil").transport(test.transport()).build().unwrap();
@@ -422,6 +434,18 @@ fn a_request_held_back_in_memory_fails_when_its_time_is_up() {
     assert_eq!(gate.reached(), 1);
     drop(gate);
     assert!(test.issuer().preload().is_ok());
+}
+
+#[test]
+fn a_transport_fault_over_loopback_fails_even_on_a_connection_that_was_used_before() {
+    let test = TestIssuer::new();
+    let server = test.serve().unwrap();
+    let m2m = server.issuer().m2m_client("test-client", "test-secret").build().unwrap();
+    m2m.access_token().unwrap();
+    m2m.clear_cache();
+    test.fail(Endpoint::Token, 1, Fault::transport(NetworkErrorKind::Io));
+    assert!(matches!(m2m.access_token(), Err(Error::Network(e)) if e.kind() == NetworkErrorKind::Io));
+    assert_eq!(test.requests(Endpoint::Token), 2);
 }
 
 #[test]
