@@ -6,7 +6,6 @@ pub(crate) mod child;
 pub(crate) mod fault_server;
 #[cfg(feature = "ureq")]
 pub(crate) mod proxy;
-#[cfg(feature = "ureq")]
 pub(crate) mod recorder;
 #[cfg(feature = "ureq")]
 pub(crate) mod tls_server;
@@ -15,6 +14,8 @@ use std::time::Duration;
 
 use aero2::testing::{ManualClock, TestIssuer};
 use aero2::{Error, Issuer, IssuerBuilder, NetworkErrorKind, TokenErrorKind};
+
+use recorder::Recorder;
 
 pub(crate) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -33,7 +34,7 @@ impl World {
     }
 
     pub(crate) fn builder(&self) -> IssuerBuilder {
-        Issuer::builder(self.test.url()).transport(self.test.transport()).clock(self.clock.clone())
+        Issuer::builder(self.test.url()).transport(Recorder::new(self.test.transport())).clock(self.clock.clone())
     }
 
     pub(crate) fn issuer(&self) -> Issuer {

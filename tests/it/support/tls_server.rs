@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
@@ -32,7 +33,7 @@ impl Authority {
     }
 
     pub(crate) fn pem(&self) -> String {
-        self.0.pem()
+        pem("CERTIFICATE", self.0.der())
     }
 
     /// A certificate for `names`, changed by `change` before it is signed.
@@ -41,8 +42,18 @@ impl Authority {
         let mut params = CertificateParams::new(names).unwrap();
         change(&mut params);
         let key = KeyPair::generate().unwrap();
-        Certificate { chain: params.signed_by(&key, &self.0).unwrap().pem(), key: key.serialize_pem() }
+        Certificate {
+            chain: pem("CERTIFICATE", params.signed_by(&key, &self.0).unwrap().der()),
+            key: pem("PRIVATE KEY", key.serialized_der()),
+        }
     }
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: String =
+        text.as_bytes().chunks(64).map(|line| format!("{}\n", std::str::from_utf8(line).unwrap())).collect();
+    format!("-----BEGIN {label}-----\n{lines}-----END {label}-----\n")
 }
 
 /// How the server speaks TLS.
