@@ -98,3 +98,6 @@ pub(crate) fn check_scopes(scopes: &Names) -> Result<(), Error> {
     let well_formed = scopes.as_slice().iter().all(|scope| is_scope_token(scope));
     if well_formed { Ok(()) } else { Err(Error::config(ConfigProblem::Scope)) }
 }
+
+/// The first byte of every certificate in DER (RFC 5280 §4.1, X.690 §8.9): enough to tell it from PEM and from nothing.
+const SEQUENCE: u8 = 0x30;
