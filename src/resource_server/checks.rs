@@ -317,7 +317,7 @@ mod tests {
             required_scopes: names(&["read"]),
             algorithms: Algorithm::ALL.to_vec(),
             max_token_bytes: 16 * 1024,
-            sender_constrained: SenderConstrained::Refuse,
+            sender_constrained: Default::default(),
         }
     }
 
