@@ -294,6 +294,7 @@ mod tests {
     use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
     use super::*;
+    use crate::resource_server::sender_constrained::SenderConstrained;
     use TokenErrorKind::*;
 
     const NOW: u64 = 1_800_000_000;
