@@ -1,0 +1,96 @@
+//! A virtual day of one resource server: keys rotate every ten minutes, tokens live for an hour, and the issuer is down for an hour.
+
+use aero2::jose::Algorithm;
+use aero2::testing::{Endpoint, Fault, ManualClock, TestIssuer};
+use aero2::{Clock, Error, Issuer, NetworkErrorKind, ResourceServer, TokenErrorKind};
+
+use crate::support::{secs, token_kind};
+
+const STEP: u64 = 10;
+const HOUR: u64 = 3600;
+const OUTAGE: std::ops::Range<u64> = 10 * HOUR..11 * HOUR;
+
+struct Day {
+    test: TestIssuer,
+    clock: ManualClock,
+    rs: ResourceServer,
+    issuer: Issuer,
+    /// Tokens with the second at which they were minted.
+    tokens: Vec<(u64, String)>,
+    accepted: u32,
+    refused: u32,
+}
+
+impl Day {
+    fn new() -> Self {
+        let clock = ManualClock::new();
+        let test = TestIssuer::builder().clock(clock.clone()).algorithm(Algorithm::Es256).build();
+        let issuer = Issuer::builder(test.url()).transport(test.transport()).clock(clock.clone()).build().unwrap();
+        let rs = issuer.resource_server().audience("orders").build().unwrap();
+        Self { test, clock, rs, issuer, tokens: Vec::new(), accepted: 0, refused: 0 }
+    }
+
+    /// What the issuer does at that second.
+    fn issue(&mut self, second: u64) {
+        if second == OUTAGE.start {
+            for endpoint in Endpoint::ALL {
+                self.test.fail(endpoint, u32::MAX, Fault::transport(NetworkErrorKind::Connect));
+            }
+        }
+        if second == OUTAGE.end {
+            self.test.clear_faults();
+        }
+        if OUTAGE.contains(&second) {
+            return;
+        }
+        if second % 600 == 0 {
+            self.test.rotate_keys();
+        }
+        if second % 60 == 0 {
+            self.tokens.push((second, self.test.token().audience("orders").lifetime(secs(HOUR)).sign()));
+            self.tokens.retain(|(minted, _)| second - minted < 2 * HOUR);
+        }
+    }
+
+    /// Every token of the last two hours, a few a step: the living are accepted and the dead are refused.
+    fn check(&mut self, second: u64) {
+        let round = usize::try_from(second / STEP).unwrap();
+        for (minted, token) in self.tokens.iter().skip(round % 7).step_by(7).chain(self.tokens.last()) {
+            let age = second - minted;
+            let outcome = self.rs.verify_token(token).map(drop);
+            match outcome {
+                Ok(()) => assert!(age < HOUR + 30, "accepted at the age of {age} s, second {second}"),
+                Err(Error::Token(e)) if e.kind() == TokenErrorKind::Expired => assert!(age >= HOUR + 30),
+                Err(error) => panic!("{error} at the age of {age} s, second {second}"),
+            }
+            *(if age < HOUR + 30 { &mut self.accepted } else { &mut self.refused }) += 1;
+        }
+        let forged = self.test.token().audience("orders").other_key().sign();
+        assert_eq!(token_kind(self.rs.verify_token(&forged)), TokenErrorKind::BadSignature, "second {second}");
+    }
+}
+
+#[test]
+fn a_day_with_rotations_and_an_outage_has_no_wrong_refusal_and_no_wrong_acceptance() {
+    let mut day = Day::new();
+    for second in (0..24 * HOUR).step_by(usize::try_from(STEP).unwrap()) {
+        day.issue(second);
+        if second % 200 == 0 {
+            day.check(second);
+        }
+        day.clock.advance(secs(STEP));
+    }
+    let (discovery, keys) = (day.test.requests(Endpoint::Discovery), day.test.requests(Endpoint::Keys));
+    let stats = day.issuer.stats();
+    println!(
+        "{} accepted, {} refused as expired; {discovery} discovery and {keys} key requests, {} of them failed, {} verifications with stale keys",
+        day.accepted,
+        day.refused,
+        stats.key_fetch_failures(),
+        stats.stale_keys_served()
+    );
+    // A rotation brings one refetch each; in the outage the back-off asks once a minute at most.
+    assert!(discovery <= 2 && keys <= 24 * 6 * 2 + 70, "{discovery} {keys}");
+    assert!(stats.stale_keys_served() > 0 && stats.rate_limited() == 0);
+    assert!(day.clock.wall() > ManualClock::new().wall() + secs(24 * HOUR - STEP));
+}
