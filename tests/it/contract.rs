@@ -1,0 +1,293 @@
+//! The names and types that users rely on: it compiles, or the API has changed.
+
+use std::error::Error as StdError;
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aero2::jose::{Algorithm, CompactJws, Jwk, JwkSet, VerificationKey};
+use aero2::testing::{ManualClock, TestIssuer, TestServer};
+use aero2::{
+    AccessToken, Claims, Clock, Error, Introspection, Introspector, IntrospectorBuilder, Issuer, IssuerBuilder,
+    M2mClient, M2mClientBuilder, NetworkErrorKind, Request, ResourceServer, ResourceServerBuilder, Response, Revoker,
+    RevokerBuilder, Secret, SecretSource, Stats, TokenErrorKind, TokenOptions, TokenTypeHint, Transport,
+    TransportError, VerifyOptions,
+};
+
+fn is_handle<T: Clone + Send + Sync + Debug + 'static>() {}
+fn is_shared<T: Send + Sync + 'static>() {}
+fn is_copy<T: Copy + Eq + Debug + Send + Sync>() {}
+
+#[test]
+fn handles_are_cheap_to_share() {
+    is_handle::<Issuer>();
+    is_handle::<ResourceServer>();
+    is_handle::<M2mClient>();
+    is_handle::<Introspector>();
+    is_handle::<Revoker>();
+    is_handle::<Claims>();
+    is_handle::<AccessToken>();
+    is_handle::<Error>();
+    is_handle::<VerificationKey>();
+    is_handle::<JwkSet>();
+    is_handle::<SecretSource>();
+    is_handle::<Secret>();
+    is_shared::<IssuerBuilder>();
+    is_shared::<ResourceServerBuilder>();
+    is_shared::<M2mClientBuilder>();
+    is_shared::<IntrospectorBuilder>();
+    is_shared::<RevokerBuilder>();
+    is_copy::<TokenErrorKind>();
+    is_copy::<NetworkErrorKind>();
+    is_copy::<Algorithm>();
+    assert!(size_of::<Error>() <= 2 * size_of::<usize>());
+}
+
+#[test]
+fn an_issuer_takes_every_option() -> Result<(), Error> {
+    let test = TestIssuer::new();
+    let clock = ManualClock::new();
+    let issuer = Issuer::builder(test.url())
+        .transport(test.transport())
+        .clock(clock.clone())
+        .timeout(Duration::from_secs(10))
+        .refresh_timeout(Duration::from_secs(3))
+        .key_ttl(Duration::from_secs(600))
+        .max_stale(Duration::from_secs(3600))
+        .build()?;
+    issuer.preload()?;
+    issuer.refresh_if_due()?;
+    let stats: Stats = issuer.stats();
+    let counts: [u64; 10] = [
+        stats.discovery_fetches(),
+        stats.key_fetches(),
+        stats.key_fetch_failures(),
+        stats.stale_keys_served(),
+        stats.unknown_kids_refused(),
+        stats.rate_limited(),
+        stats.tokens_minted(),
+        stats.mint_failures(),
+        stats.introspections(),
+        stats.verified_cache_hits(),
+    ];
+    assert_eq!(counts, [1, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    Issuer::builder(test.url())
+        .transport(Arc::new(test.transport()))
+        .clock(Arc::new(clock.clone()))
+        .build()?
+        .preload()?;
+    let boxed: Box<dyn Transport> = Box::new(test.transport());
+    let clock: Box<dyn Clock> = Box::new(clock);
+    Issuer::builder(test.url()).transport(boxed).clock(clock).build()?.preload()?;
+    let closure = |_: &Request<'_>| -> Result<Response, TransportError> {
+        Err(TransportError::new(NetworkErrorKind::Connect).with_source("no network here"))
+    };
+    let error = Issuer::builder(test.url()).transport(closure).build()?.preload().unwrap_err();
+    assert_eq!(error.source().unwrap().to_string(), "no network here");
+    Ok(())
+}
+
+#[test]
+fn a_resource_server_takes_every_option_and_claims_tell_everything() -> Result<(), Error> {
+    let test = TestIssuer::new();
+    let issuer = test.issuer();
+    let rs = issuer
+        .resource_server()
+        .audience("my-service")
+        .clock_tolerance(Duration::from_secs(30))
+        .required_scopes(["api:read"])
+        .algorithms([Algorithm::Rs256])
+        .max_token_bytes(16 * 1024)
+        .verified_token_cache(1024)
+        .build()?;
+    let token = test
+        .token()
+        .subject("u1")
+        .audience("my-service")
+        .scope("api:read")
+        .lifetime(Duration::from_secs(60))
+        .claim("email", "u1@example.com")
+        .claim("admin", true)
+        .claim("level", 7)
+        .claim("ratio", 0.5)
+        .sign();
+    let claims: Claims = rs.verify_token(&token)?;
+    let issuer: &str = claims.issuer();
+    let subject: Option<&str> = claims.subject();
+    let audience: &[String] = claims.audience();
+    let expires_at: SystemTime = claims.expires_at();
+    let _: (Option<SystemTime>, Option<SystemTime>) = (claims.issued_at(), claims.not_before());
+    let _: (Option<&str>, Option<&str>, Option<&str>) = (claims.jwt_id(), claims.client_id(), claims.token_use());
+    let scope: Option<&str> = claims.scope();
+    let scopes: Vec<&str> = claims.scopes().collect();
+    assert_eq!((issuer, subject, audience), (test.url(), Some("u1"), &["my-service".to_owned()][..]));
+    assert!(expires_at > SystemTime::now() && claims.has_scope("api:read"));
+    assert_eq!((scope, scopes), (Some("api:read"), vec!["api:read"]));
+    assert_eq!(claims.get_str("email"), Some("u1@example.com"));
+    assert_eq!(
+        (claims.get_bool("admin"), claims.get_i64("level"), claims.get_f64("ratio")),
+        (Some(true), Some(7), Some(0.5))
+    );
+    assert!(claims.raw_json().starts_with('{'));
+
+    let options = VerifyOptions::new().audience("orders-api").required_scopes(["orders:write"]);
+    assert!(rs.verify_token_with(&token, &options).is_err());
+    rs.verify_token_with(&token, &VerifyOptions::new().audiences(["my-service", "other"]))?;
+    rs.authorize(Some(&format!("Bearer {token}")))?;
+    rs.authorize(None).unwrap_err();
+    Ok(())
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn claims_become_a_type_of_the_callers() -> Result<(), Error> {
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct MyClaims {
+        sub: String,
+        level: u8,
+    }
+    let test = TestIssuer::new();
+    let claims =
+        test.issuer().resource_server().build()?.verify_token(&test.token().subject("u").claim("level", 7).sign())?;
+    assert_eq!(claims.deserialize::<MyClaims>()?, MyClaims { sub: "u".into(), level: 7 });
+    assert_eq!(serde_json::to_value(&claims).unwrap()["level"], 7);
+    let other = test.issuer().resource_server().build()?.verify_token(&test.token().claim("level", "seven").sign())?;
+    assert!(
+        matches!(other.deserialize::<MyClaims>(), Err(Error::Token(e)) if e.kind() == TokenErrorKind::InvalidClaim)
+    );
+    Ok(())
+}
+
+#[test]
+fn an_m2m_client_takes_every_option_and_a_token_tells_everything() -> Result<(), Error> {
+    let test = TestIssuer::new();
+    let issuer = test.issuer();
+    let m2m = issuer
+        .m2m_client(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET)
+        .default_scope("api:read api:write")
+        .param("audience", "orders")
+        .build()?;
+    let token: AccessToken = m2m.access_token()?;
+    let again = m2m.access_token_with(&TokenOptions::new().scope("api:read").param("resource", "x").force_refresh())?;
+    m2m.clear_cache();
+    m2m.reject(&token);
+    let text: &str = token.expose_secret();
+    let header: Secret = token.authorization_header();
+    assert_eq!(header.expose_secret(), format!("Bearer {text}"));
+    let _: (Option<&str>, Option<SystemTime>) = (token.scope(), token.expires_at());
+    assert_eq!(again.scope(), Some("api:read"));
+    for reserved in ["grant_type", "client_id", "client_secret", "scope"] {
+        let builder = issuer.m2m_client("c", "s").param(reserved, "x").build();
+        assert!(matches!(builder, Err(Error::Config(_))), "{reserved}");
+        let call = m2m.access_token_with(&TokenOptions::new().param(reserved, "x"));
+        assert!(matches!(call, Err(Error::Config(_))), "{reserved}");
+    }
+    Ok(())
+}
+
+#[test]
+fn secrets_come_from_text_environment_file_and_function() -> Result<(), Error> {
+    let test = TestIssuer::new();
+    let issuer = test.issuer();
+    let mint =
+        |secret: SecretSource| issuer.m2m_client(TestIssuer::CLIENT_ID, secret).build()?.access_token().map(drop);
+    mint(TestIssuer::CLIENT_SECRET.into())?;
+    mint(String::from(TestIssuer::CLIENT_SECRET).into())?;
+    mint(SecretSource::from_fn(|| Ok::<_, io::Error>(TestIssuer::CLIENT_SECRET.to_owned())))?;
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("secret-{}", std::process::id()));
+    for end in ["", "\n", "\r\n"] {
+        std::fs::write(&path, format!("{}{end}", TestIssuer::CLIENT_SECRET)).unwrap();
+        mint(SecretSource::file(&path))?;
+    }
+    for broken in [
+        SecretSource::env("AERO2_TEST_NO_SUCH_VARIABLE"),
+        SecretSource::file("/no/such/file"),
+        SecretSource::from_fn(|| Err::<String, _>("the vault is sealed")),
+        SecretSource::from_fn(|| Ok::<_, io::Error>(String::new())),
+    ] {
+        let error = mint(broken).unwrap_err();
+        assert!(matches!(error, Error::Config(_)) && !error.to_string().contains("sealed"), "{error}");
+    }
+    let sealed = mint(SecretSource::from_fn(|| Err::<String, _>("the vault is sealed"))).unwrap_err();
+    assert_eq!(sealed.source().unwrap().to_string(), "the vault is sealed");
+    Ok(())
+}
+
+#[test]
+fn introspection_and_revocation_take_what_they_say() -> Result<(), Error> {
+    let test = TestIssuer::new();
+    let issuer = test.issuer();
+    test.register_resource_server("my-service", "secret");
+    let introspector = issuer.introspector("my-service", "secret").build()?;
+    let token = test.token().audience("my-service").sign();
+    match introspector.introspect(&token)? {
+        Introspection::Active(info) => {
+            let audience: Option<&[String]> = info.audience();
+            assert_eq!(audience, Some(&["my-service".to_owned()][..]));
+            let _: (Option<&str>, Option<&str>, Option<SystemTime>) =
+                (info.issuer(), info.token_type(), info.expires_at());
+        }
+        Introspection::Inactive => panic!("inactive"),
+    }
+    introspector.introspect_with(&token, TokenTypeHint::RefreshToken)?;
+    issuer
+        .revoker(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET)
+        .build()?
+        .revoke(&token, Some(TokenTypeHint::RefreshToken))?;
+    Ok(())
+}
+
+#[test]
+fn errors_answer_what_callers_ask() {
+    let test = TestIssuer::new();
+    let wrong = test.issuer().m2m_client(TestIssuer::CLIENT_ID, "wrong").build().unwrap().access_token().unwrap_err();
+    let (retryable, wait, status, challenge): (bool, Option<Duration>, u16, Option<String>) =
+        (wrong.is_retryable(), wrong.retry_after(), wrong.http_status(), wrong.www_authenticate(Some("realm")));
+    assert_eq!((retryable, wait, status, challenge), (false, None, 500, None));
+    match wrong {
+        Error::Token(e) => panic!("{:?}", e.kind()),
+        Error::OAuth(e) => {
+            let facts: (&str, Option<&str>, Option<&str>, u16) =
+                (e.error_code(), e.description(), e.error_uri(), e.status());
+            assert_eq!((facts.0, facts.3), ("invalid_client", 401));
+        }
+        Error::Network(e) => panic!("{:?}", e.kind()),
+        Error::Config(e) => panic!("{e}"),
+        Error::Clock(e) => panic!("{e}"),
+        other => panic!("{other}"),
+    }
+    for (kind, expected) in
+        [(io::ErrorKind::TimedOut, NetworkErrorKind::Timeout), (io::ErrorKind::BrokenPipe, NetworkErrorKind::Io)]
+    {
+        assert_eq!(TransportError::from(io::Error::from(kind)).kind(), expected);
+    }
+}
+
+#[test]
+fn the_building_blocks_verify_any_jws() -> Result<(), Error> {
+    let test = TestIssuer::new();
+    let token = test.token().sign();
+    let set = JwkSet::parse(&test.key_set())?;
+    assert_eq!((set.len(), set.is_empty(), set.skipped(), set.iter().count()), (1, false, 0, 1));
+    let key: VerificationKey = set.iter().next().unwrap().verification_key()?;
+    let payload: Vec<u8> = CompactJws::parse(&token)?.verify(&key)?;
+    assert!(payload.starts_with(b"{"));
+    assert!(matches!(Jwk::parse("{}").and_then(|jwk| jwk.verification_key()), Err(Error::Config(_))));
+    Ok(())
+}
+
+#[test]
+fn a_test_issuer_serves_on_loopback() -> Result<(), Error> {
+    let test = TestIssuer::new();
+    let server: TestServer = test.serve().unwrap();
+    assert!(server.url().starts_with("http://127.0.0.1:"));
+    #[cfg(feature = "ureq")]
+    server.issuer().resource_server().build()?.verify_token(&server.token().sign())?;
+    let clock = ManualClock::new();
+    let shared = clock.clone();
+    clock.advance(Duration::from_secs(5));
+    clock.set_wall(SystemTime::UNIX_EPOCH);
+    assert_eq!((shared.monotonic(), shared.wall()), (clock.monotonic(), SystemTime::UNIX_EPOCH));
+    Ok(())
+}
