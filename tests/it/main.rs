@@ -11,9 +11,11 @@ mod jose;
 mod keys;
 mod layers;
 mod private_key_jwt;
+#[cfg(feature = "ureq")]
 mod proxy;
 mod resource_server;
 mod sender_constrained;
 mod support;
 mod testing;
+#[cfg(feature = "ureq")]
 mod tls;
