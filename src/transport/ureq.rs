@@ -360,6 +360,40 @@ mod tests {
     }
 
     #[test]
+    fn the_second_try_takes_no_other_idle_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let thread = std::thread::spawn(move || {
+            let accept = || {
+                let stream = listener.accept().unwrap().0;
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                read_request(&mut reader).unwrap();
+                (reader, stream)
+            };
+            // Both answered only now, so the client holds two idle connections.
+            let mut idle = [accept(), accept()];
+            for (_, stream) in &mut idle {
+                answer(stream, "first");
+            }
+            for (mut reader, stream) in idle {
+                std::thread::spawn(move || {
+                    read_request(&mut reader);
+                    drop(stream);
+                });
+            }
+            answer(&mut accept().1, "fresh");
+        });
+        let transport = transport();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| assert_eq!(post(&transport, &url, b"x").unwrap().body(), b"first"));
+            }
+        });
+        assert_eq!(post(&transport, &url, b"x").unwrap().body(), b"fresh");
+        thread.join().unwrap();
+    }
+
+    #[test]
     fn nothing_is_sent_again_on_a_fresh_connection_or_after_a_byte_of_an_answer() {
         let (url, thread) = server(2, |number, stream| {
             let mut reader = BufReader::new(stream.try_clone().unwrap());

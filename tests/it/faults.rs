@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aero2::testing::{ManualClock, TestIssuer};
-use aero2::{Error, Introspection, Issuer, NetworkErrorKind, TokenErrorKind, UreqTransport};
+use aero2::{Error, Introspection, Issuer, M2mClient, NetworkErrorKind, TokenErrorKind, TokenOptions, UreqTransport};
 
 #[cfg(target_os = "linux")]
 use crate::support::child;
@@ -450,13 +450,15 @@ impl World {
         let transport = Recorder::new(UreqTransport::builder().no_proxy().build().unwrap());
         let issuer = Issuer::builder(self.server.url()).transport(transport.clone()).clock(self.clock.clone());
         let issuer = issuer.timeout(BUDGET).build().unwrap();
-        Client { issuer, transport }
+        let m2m = issuer.m2m_client("svc", "hunter2").build().unwrap();
+        Client { issuer, m2m, transport }
     }
 }
 
 /// All capabilities of one issuer.
 struct Client {
     issuer: Issuer,
+    m2m: M2mClient,
     transport: Recorder<UreqTransport>,
 }
 
@@ -465,7 +467,7 @@ impl Client {
     fn call(&self, endpoint: Endpoint, token: &str) -> Result<(), Error> {
         match endpoint {
             Discovery | Keys => self.issuer.preload(),
-            Token => Ok(()),
+            Token => self.m2m.access_token().map(|_| ()),
             Introspect => self.issuer.introspector("svc", "hunter2").build()?.introspect(token).map(|_| ()),
             Revocation => self.issuer.revoker("svc", "hunter2").build()?.revoke(token, None),
         }
@@ -506,9 +508,6 @@ const KNOWN_CODES: [&str; 5] =
 
 fn run_case((name, fault, expected): &Row, column: usize) {
     let (endpoint, expected) = (ENDPOINTS[column], expected[column]);
-    if endpoint == Token {
-        return;
-    }
     let what = format!("{name} at {endpoint:?}");
     let world = World::new();
     let (fresh, warm) = (world.client(), world.client());
@@ -516,6 +515,7 @@ fn run_case((name, fault, expected): &Row, column: usize) {
     let warm_introspector =
         warm.issuer.introspector("svc", "hunter2").cache(8, Duration::from_secs(3600)).build().unwrap();
     warm_rs.verify_token(&world.good).unwrap();
+    let held = warm.m2m.access_token().unwrap();
     warm_introspector.introspect(&world.good).unwrap();
 
     world.server.fault(endpoint.path(), *fault);
@@ -533,7 +533,12 @@ fn run_case((name, fault, expected): &Row, column: usize) {
         };
         assert_eq!(judged(&what, &world.unknown, refetch).0, expected, "{what}, unknown kid");
     }
+    if endpoint == Token {
+        let forced = || warm.m2m.access_token_with(&TokenOptions::new().force_refresh()).map(|_| ());
+        assert_eq!(judged(&what, &world.good, forced).0, expected, "{what}, forced");
+    }
     warm_rs.verify_token(&world.good).unwrap();
+    assert_eq!(warm.m2m.access_token().unwrap().expose_secret(), held.expose_secret(), "{what}");
     assert!(matches!(warm_introspector.introspect(&world.good), Ok(Introspection::Active(_))), "{what}");
 
     // And the fault leaves nothing behind once it is over.
@@ -577,9 +582,6 @@ fn every_member_of_the_wrong_type_is_an_invalid_response() {
         WRONG_BODIES.iter().flat_map(|(endpoint, bodies)| bodies.iter().map(|body| (*endpoint, *body))).collect();
     run_all(cases.len(), |case| {
         let (endpoint, body) = cases[case];
-        if endpoint == Token {
-            return;
-        }
         let world = World::new();
         world.server.respond(endpoint.path(), body.replace("URL", world.server.url()));
         let (outcome, error) = judged(body, &world.good, || world.client().call(endpoint, &world.good));
@@ -594,9 +596,6 @@ fn a_fast_storm_of_1xx_ends_by_the_limit_of_the_headers_or_the_budget() {
         Fault::Answer(|line, _| line.repeat("HTTP/1.1 100 x\r\n\r\n", usize::MAX)),
     ] {
         for endpoint in ENDPOINTS {
-            if endpoint == Token {
-                continue;
-            }
             let world = World::new();
             world.server.fault(endpoint.path(), storm);
             let (outcome, _) = judged("storm", &world.good, || world.client().call(endpoint, &world.good));
@@ -608,9 +607,12 @@ fn a_fast_storm_of_1xx_ends_by_the_limit_of_the_headers_or_the_budget() {
 #[test]
 fn an_endpoint_that_nobody_listens_at_is_a_failed_connection() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for (endpoint, name) in
-        [(Keys, "jwks_uri"), (Introspect, "introspection_endpoint"), (Revocation, "revocation_endpoint")]
-    {
+    for (endpoint, name) in [
+        (Keys, "jwks_uri"),
+        (Token, "token_endpoint"),
+        (Introspect, "introspection_endpoint"),
+        (Revocation, "revocation_endpoint"),
+    ] {
         let world = World::new();
         let document = format!(r#"{{"issuer":"{}","{name}":"http://{closed}/"}}"#, world.server.url());
         world.server.respond(Discovery.path(), document);
@@ -624,7 +626,9 @@ fn an_endpoint_that_nobody_listens_at_is_a_failed_connection() {
 
 #[test]
 fn an_endpoint_that_secrets_may_not_go_to_gets_no_request() {
-    for (endpoint, name) in [(Introspect, "introspection_endpoint"), (Revocation, "revocation_endpoint")] {
+    for (endpoint, name) in
+        [(Token, "token_endpoint"), (Introspect, "introspection_endpoint"), (Revocation, "revocation_endpoint")]
+    {
         for url in [
             "http://elsewhere.example/",
             "ftp://127.0.0.1/",
@@ -652,7 +656,7 @@ fn no_secret_is_sent_on_the_word_of_another_issuers_document() {
     let world = World::new();
     world.server.respond(Discovery.path(), r#"{"issuer":"http://127.0.0.1:1"}"#);
     let client = world.client();
-    for endpoint in [Introspect, Revocation] {
+    for endpoint in [Token, Introspect, Revocation] {
         let (outcome, _) = judged("mismatch", &world.good, || client.call(endpoint, &world.good));
         assert_eq!(outcome, Kind(NetworkErrorKind::IssuerMismatch));
     }
