@@ -122,6 +122,16 @@ impl<T: Clone> Flight<T> {
     }
 }
 
+#[cfg(test)]
+impl<T> Flight<T> {
+    /// How many callers hold a ticket, so that a test forces an overlap instead of hoping for it.
+    pub(crate) fn waiting(&self) -> usize {
+        let state = self.state.lock();
+        let aloft = state.aloft.as_ref().map_or(0, |aloft| Arc::strong_count(&aloft.cargo) - 1);
+        aloft + Arc::strong_count(&state.next) - 1
+    }
+}
+
 impl<T> State<T> {
     /// The number of the first flight that the caller may take, and where its outcome will be.
     fn ticket(&self, join: Join) -> (u64, Cargo<T>) {
@@ -187,16 +197,8 @@ mod tests {
         }
     }
 
-    /// Until `n` callers besides the flight itself hold a ticket: an overlap is forced, not hoped for.
     fn until_waiting<T>(flight: &Flight<T>, n: usize) {
-        loop {
-            let state = flight.state.lock();
-            let tickets = state.aloft.as_ref().map_or(0, |a| Arc::strong_count(&a.cargo) - 1)
-                + (Arc::strong_count(&state.next) - 1);
-            if tickets == n {
-                return;
-            }
-            drop(state);
+        while flight.waiting() != n {
             thread::yield_now();
         }
     }

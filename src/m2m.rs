@@ -23,6 +23,9 @@ pub(crate) mod plan;
 pub(crate) mod token;
 pub(crate) mod token_cache;
 
+#[cfg(test)]
+mod tests;
+
 /// Mints access tokens for calling other services, and keeps them until shortly before they expire. From [`Issuer::m2m_client`]. A
 /// clone is a pointer and shares the tokens.
 ///

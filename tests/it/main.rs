@@ -10,6 +10,8 @@ mod introspection;
 mod jose;
 mod keys;
 mod layers;
+mod m2m;
+mod m2m_calm;
 mod private_key_jwt;
 #[cfg(feature = "ureq")]
 mod proxy;
