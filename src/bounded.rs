@@ -26,32 +26,35 @@ impl<K: Copy + Eq + Hash, V> BoundedMap<K, V> {
         Some(&slot.value)
     }
 
-    pub(crate) fn insert(&mut self, key: K, value: V) {
+    /// Gives what had to go, so that a caller can drop it behind its lock.
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         if let Some(slot) = self.slots.get_mut(&key) {
-            *slot = Slot { value, used: true };
-            return;
+            return Some(std::mem::replace(slot, Slot { value, used: true }).value);
         }
-        if self.slots.len() >= self.capacity {
-            self.evict();
-        }
+        let evicted = if self.slots.len() >= self.capacity { self.evict() } else { None };
         self.order.push_back(key);
         self.slots.insert(key, Slot { value, used: false });
+        evicted
+    }
+
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+        let slot = self.slots.remove(key)?;
+        self.order.retain(|other| other != key);
+        Some(slot.value)
     }
 
     /// Ends, since each turn clears a flag or removes an entry.
-    fn evict(&mut self) {
+    fn evict(&mut self) -> Option<V> {
         while let Some(key) = self.order.pop_front() {
             match self.slots.get_mut(&key) {
                 Some(slot) if slot.used => {
                     slot.used = false;
                     self.order.push_back(key);
                 }
-                _ => {
-                    self.slots.remove(&key);
-                    return;
-                }
+                _ => return self.slots.remove(&key).map(|slot| slot.value),
             }
         }
+        None
     }
 }
 
@@ -91,6 +94,15 @@ mod tests {
         let mut map = filled(2);
         map.insert(1, 11);
         assert_eq!(map.get(&1), Some(&11));
+        assert_eq!((map.slots.len(), map.order.len()), (2, 2));
+    }
+
+    #[test]
+    fn removing_makes_room_and_what_goes_is_given_back() {
+        let mut map = filled(2);
+        assert_eq!((map.remove(&1), map.remove(&1)), (Some(10), None));
+        assert_eq!((map.insert(2, 20), map.insert(2, 21)), (None, Some(20)));
+        assert_eq!(map.insert(3, 30), Some(0));
         assert_eq!((map.slots.len(), map.order.len()), (2, 2));
     }
 }

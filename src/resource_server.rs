@@ -9,11 +9,12 @@ use crate::events::{Count, Event};
 use crate::issuer::Issuer;
 use crate::issuer::key_cache::HeldKeys;
 use crate::jose::claims::Claims;
-use crate::resource_server::checks::{Expectation, Policy, Presented, Verdict, check_claims, refusal};
+use crate::resource_server::checks::{Expectation, Policy, Presented, Step, Trace, Verdict, check_claims, refusal};
 use crate::resource_server::options::VerifyOptions;
 use crate::resource_server::verified_tokens::{TokenDigest, VerifiedToken, VerifiedTokens};
 
 pub(crate) mod builder;
+pub(crate) mod by_issuer;
 pub(crate) mod checks;
 pub(crate) mod options;
 pub(crate) mod sender_constrained;
@@ -56,7 +57,7 @@ impl ResourceServer {
     /// [`Error::Token`] if the token is refused, [`Error::Network`] if it cannot be judged because the keys cannot be had,
     /// [`Error::Clock`] if it cannot be judged because the wall clock is not set.
     pub fn verify_token(&self, token: &str) -> Result<Claims, Error> {
-        self.verify(token, &Expectation::default())
+        self.verify(token, Presented::read, &Expectation::default())
     }
 
     /// Like [`verify_token`](Self::verify_token), with other audiences, further scopes or the sender's certificate for this one call.
@@ -64,7 +65,7 @@ impl ResourceServer {
     /// # Errors
     /// As there; also [`Error::Config`] for an empty list of audiences, a malformed scope, or a certificate that is no DER.
     pub fn verify_token_with(&self, token: &str, options: &VerifyOptions) -> Result<Claims, Error> {
-        self.verify(token, &options.expectation()?)
+        self.verify(token, Presented::read, &options.expectation()?)
     }
 
     /// Verifies the token in the value of an `Authorization` header (RFC 6750 §2.1).
@@ -92,12 +93,21 @@ impl ResourceServer {
         &self.0.issuer
     }
 
-    fn verify(&self, token: &str, expectation: &Expectation<'_>) -> Result<Claims, Error> {
-        let Inner { issuer, policy, verified } = &*self.0;
-        issuer.wall_now()?;
-        policy.check_length(token).map_err(Error::token)?;
+    pub(crate) fn max_token_bytes(&self) -> usize {
+        self.0.policy.max_token_bytes
+    }
+
+    /// `read` gives the token's parts, if they are needed: who has read them already need not do it again.
+    fn verify<'t>(
+        &self,
+        token: &'t str,
+        read: impl FnOnce(&'t str) -> Result<Presented<'t>, TokenErrorKind>,
+        expectation: &Expectation<'_>,
+    ) -> Result<Claims, Error> {
+        let Inner { issuer, verified, .. } = &*self.0;
+        self.admit(token, &mut ())?;
         let Some(verified) = verified else {
-            return self.verify_signature(token, expectation).map(|token| token.claims);
+            return self.verify_signature(read(token), expectation, &mut ()).map(|token| token.claims);
         };
         let digest = TokenDigest::of(token);
         if let Some(known) = verified.get(digest) {
@@ -106,9 +116,18 @@ impl ResourceServer {
                 return self.verify_again(known, &keys, expectation);
             }
         }
-        let fresh = self.verify_signature(token, expectation)?;
+        let fresh = self.verify_signature(read(token), expectation, &mut ())?;
         verified.insert(digest, fresh.clone());
         Ok(fresh.claims)
+    }
+
+    /// What comes before any look into the token.
+    fn admit(&self, token: &str, trace: &mut impl Trace) -> Result<(), Error> {
+        self.0.issuer.wall_now()?;
+        trace.passed(Step::Clock);
+        self.0.policy.check_length(token).map_err(Error::token)?;
+        trace.passed(Step::Length);
+        Ok(())
     }
 
     /// A token whose signature is known to be good: all that depends on time and policy.
@@ -119,26 +138,36 @@ impl ResourceServer {
         expectation: &Expectation<'_>,
     ) -> Result<Claims, Error> {
         let Inner { issuer, policy, .. } = &*self.0;
-        let checked = check_claims(known.claims.set(), policy, expectation, issuer.now().wall);
+        let checked = check_claims(known.claims.set(), policy, expectation, issuer.now().wall, &mut ());
         checked.map_err(|kind| refusal(kind, policy, expectation))?;
         issuer.events().count(Count::VerifiedCacheHit);
         self.note_staleness(keys);
         Ok(known.claims)
     }
 
-    fn verify_signature(&self, token: &str, expectation: &Expectation<'_>) -> Result<VerifiedToken, Error> {
+    fn verify_signature(
+        &self,
+        presented: Result<Presented<'_>, TokenErrorKind>,
+        expectation: &Expectation<'_>,
+        trace: &mut impl Trace,
+    ) -> Result<VerifiedToken, Error> {
         let Inner { issuer, policy, .. } = &*self.0;
         // What is wrong with the token by itself costs no request.
-        let mut presented = Presented::parse(token, policy).map_err(Error::token)?;
+        let mut presented = presented.map_err(Error::token)?;
+        trace.header(&presented);
+        presented.check_header(policy).map_err(Error::token)?;
+        trace.passed(Step::Type);
         let deadline = issuer.deadline();
         let mut keys = issuer.keys(deadline)?;
-        let mut verdict = presented.check(&keys.value, policy, expectation, issuer.now().wall);
+        trace.keys(&keys.value);
+        let mut verdict = presented.check(&keys.value, policy, expectation, issuer.now().wall, trace);
         if let (Verdict::UnknownKid { worth_a_fetch: true }, Some(kid)) = (&verdict, presented.kid()) {
             let newer =
                 issuer.look_again(kid, keys.generation, deadline).inspect_err(|error| self.note_limit(error))?;
             if let Some(newer) = newer {
                 keys = newer;
-                verdict = presented.check(&keys.value, policy, expectation, issuer.now().wall);
+                trace.keys(&keys.value);
+                verdict = presented.check(&keys.value, policy, expectation, issuer.now().wall, trace);
             }
         }
         match verdict {

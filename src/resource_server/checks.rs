@@ -1,7 +1,8 @@
 //! The security core: one pure function of token, keys, policy and time. No I/O, no lock, no clock.
 //!
-//! The order of refusals is part of the contract. Before any key: length, form, header, algorithm, type ([`Presented::parse`]). Then
-//! the key, the signature, and only after it the claims ([`Presented::check`]), in the order of [`Check::ALL`].
+//! The order of refusals is part of the contract. Before any key: length, form, header, algorithm, type ([`Policy::check_length`],
+//! [`Presented::read`], [`Presented::check_header`]). Then the key, the signature, and only after it the claims
+//! ([`Presented::check`]), in the order of [`Check::ALL`].
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,6 +11,7 @@ use crate::error::{Error, TokenErrorKind};
 use crate::jose::algorithm::Algorithm;
 use crate::jose::claim_set::ClaimSet;
 use crate::jose::claims::Claims;
+use crate::jose::json::Object;
 use crate::jose::jwk::{Candidates, JwkSet};
 use crate::jose::jws::CompactJws;
 use crate::jose::key::VerificationKey;
@@ -92,20 +94,22 @@ pub(crate) enum Verdict {
 }
 
 impl<'a> Presented<'a> {
-    /// Steps 1 and 2: no key is needed to refuse here, so no such token ever causes a request.
-    pub(crate) fn parse(token: &'a str, policy: &Policy) -> Result<Self, TokenErrorKind> {
-        policy.check_length(token)?;
+    /// Steps 1 and 2 without what depends on a policy, of a token whose length was checked. With
+    /// [`check_header`](Self::check_header) no key is needed to refuse, so no such token ever causes a request.
+    pub(crate) fn read(token: &'a str) -> Result<Self, TokenErrorKind> {
         let jws = CompactJws::read(token)?;
-        if jws.unverified_payload().is_empty() {
-            return Err(TokenErrorKind::Malformed);
-        }
-        if !policy.algorithms.contains(&jws.algorithm()) {
+        if jws.unverified_payload().is_empty() { Err(TokenErrorKind::Malformed) } else { Ok(Self { jws }) }
+    }
+
+    /// The rest of step 2.
+    pub(crate) fn check_header(&self, policy: &Policy) -> Result<(), TokenErrorKind> {
+        if !policy.algorithms.contains(&self.jws.algorithm()) {
             return Err(TokenErrorKind::UnsupportedAlgorithm);
         }
-        if !jws.typ().is_none_or(is_access_token_type) {
+        if !self.jws.typ().is_none_or(is_access_token_type) {
             return Err(TokenErrorKind::WrongType);
         }
-        Ok(Self { jws })
+        Ok(())
     }
 
     /// The header's `kid`, unverified.
@@ -118,6 +122,13 @@ impl<'a> Presented<'a> {
         ClaimSet::from_bytes(self.jws.unverified_payload().to_vec())
     }
 
+    /// The issuer that the token says it is of: to choose whom to ask, never to answer by. No other claim is looked at.
+    pub(crate) fn unverified_issuer(&self) -> Result<String, TokenErrorKind> {
+        let text = str::from_utf8(self.jws.unverified_payload()).map_err(|_| TokenErrorKind::Malformed)?;
+        let claims = Object::parse(text).map_err(|_| TokenErrorKind::Malformed)?;
+        claims.string("iss").ok().flatten().map(str::to_owned).ok_or(TokenErrorKind::InvalidClaim)
+    }
+
     /// Steps 3 to 6, at the time `wall`. A token that was verified is used up: its payload has moved into the claims.
     pub(crate) fn check(
         &mut self,
@@ -125,11 +136,12 @@ impl<'a> Presented<'a> {
         policy: &Policy,
         expectation: &Expectation<'_>,
         wall: SystemTime,
+        trace: &mut impl Trace,
     ) -> Verdict {
         let algorithm = self.jws.algorithm();
         let verified = match keys.candidates(self.jws.kid(), algorithm) {
-            Candidates::One(key) => self.verified_by(&[key]),
-            Candidates::Keys(keys) => self.verified_by(&keys),
+            Candidates::One(key) => self.verified_by(&[key], trace),
+            Candidates::Keys(keys) => self.verified_by(&keys, trace),
             Candidates::Unfit => return Verdict::Refused(TokenErrorKind::UnfitKey),
             Candidates::Ambiguous => return Verdict::Refused(TokenErrorKind::AmbiguousKey),
             Candidates::UnknownKid => {
@@ -137,16 +149,26 @@ impl<'a> Presented<'a> {
             }
         };
         let checked = verified.and_then(|(claims, key)| {
-            check_claims(claims.set(), policy, expectation, wall).map(|()| Verdict::Verified { claims, key, algorithm })
+            check_claims(claims.set(), policy, expectation, wall, trace)?;
+            Ok(Verdict::Verified { claims, key, algorithm })
         });
         checked.unwrap_or_else(Verdict::Refused)
     }
 
     /// The claims, by the first key that made the signature.
-    fn verified_by(&mut self, keys: &[&VerificationKey]) -> Result<(Claims, [u8; 32]), TokenErrorKind> {
+    fn verified_by(
+        &mut self,
+        keys: &[&VerificationKey],
+        trace: &mut impl Trace,
+    ) -> Result<(Claims, [u8; 32]), TokenErrorKind> {
+        trace.passed(Step::Key);
         let (key, proof) =
             keys.iter().find_map(|key| Some((*key, self.jws.check(key)?))).ok_or(TokenErrorKind::BadSignature)?;
-        Ok((Claims::parse(self.jws.take_verified(proof))?, *key.digest()))
+        trace.passed(Step::Signature);
+        let claims = Claims::parse(self.jws.take_verified(proof))?;
+        trace.claims(claims.set());
+        trace.passed(Step::Claims);
+        Ok((claims, *key.digest()))
     }
 
     fn is_worth_a_fetch(&self, policy: &Policy, expectation: &Expectation<'_>, wall: SystemTime) -> bool {
@@ -163,9 +185,44 @@ pub(crate) fn check_claims(
     policy: &Policy,
     expectation: &Expectation<'_>,
     wall: SystemTime,
+    trace: &mut impl Trace,
 ) -> Result<(), TokenErrorKind> {
-    Check::ALL.iter().try_for_each(|check| check.run(claims, policy, expectation, wall))
+    Check::ALL.iter().try_for_each(|check| {
+        check.run(claims, policy, expectation, wall)?;
+        trace.passed(Step::Check(*check));
+        Ok(())
+    })
 }
+
+/// A step on the way of a token through its verification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Clock,
+    Length,
+    Form,
+    Critical,
+    Algorithm,
+    Type,
+    Keys,
+    Key,
+    Signature,
+    Claims,
+    Check(Check),
+}
+
+/// Listens to a verification, for whoever has to explain one. Verification itself listens with `()`, which costs nothing.
+pub(crate) trait Trace {
+    fn passed(&mut self, _step: Step) {}
+
+    fn header(&mut self, _token: &Presented<'_>) {}
+
+    fn keys(&mut self, _keys: &JwkSet) {}
+
+    /// Claims behind a good signature, before any check of them.
+    fn claims(&mut self, _claims: &ClaimSet) {}
+}
+
+impl Trace for () {}
 
 /// The error for a refusal; only one of scope tells what would have been enough (RFC 6750 §3.1).
 pub(crate) fn refusal(kind: TokenErrorKind, policy: &Policy, expectation: &Expectation<'_>) -> Error {
@@ -310,6 +367,12 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
+    fn parse<'a>(token: &'a str, policy: &Policy) -> Result<Presented<'a>, TokenErrorKind> {
+        policy.check_length(token)?;
+        let presented = Presented::read(token)?;
+        presented.check_header(policy).map(|()| presented)
+    }
+
     fn policy() -> Policy {
         Policy {
             issuer: "https://acme.aero2.dev".into(),
@@ -357,7 +420,7 @@ mod tests {
         expectation: &Expectation<'_>,
         now: u64,
     ) -> Result<Claims, TokenErrorKind> {
-        match Presented::parse(token, policy)?.check(keys, policy, expectation, wall(now)) {
+        match parse(token, policy)?.check(keys, policy, expectation, wall(now), &mut ()) {
             Verdict::Verified { claims, .. } => Ok(claims),
             Verdict::UnknownKid { .. } => Err(UnknownKey),
             Verdict::Refused(kind) => Err(kind),
@@ -774,9 +837,9 @@ mod tests {
         let worth = |payload: &str| {
             let token = sign_with(9, r#"{"alg":"EdDSA","kid":"new"}"#, payload.as_bytes());
             let policy = policy();
-            let mut presented = Presented::parse(&token, &policy).unwrap();
+            let mut presented = parse(&token, &policy).unwrap();
             assert_eq!(presented.kid(), Some("new"));
-            match presented.check(&usual_keys(), &policy, &Expectation::default(), wall(NOW)) {
+            match presented.check(&usual_keys(), &policy, &Expectation::default(), wall(NOW), &mut ()) {
                 Verdict::UnknownKid { worth_a_fetch } => worth_a_fetch,
                 other => panic!("{other:?}"),
             }
@@ -802,11 +865,11 @@ mod tests {
     #[test]
     fn a_token_can_be_checked_again_with_newer_keys() {
         let (token, policy) = (sign_with(9, r#"{"alg":"EdDSA","kid":"new"}"#, CLAIMS.as_bytes()), policy());
-        let mut presented = Presented::parse(&token, &policy).unwrap();
-        let verdict = presented.check(&usual_keys(), &policy, &Expectation::default(), wall(NOW));
+        let mut presented = parse(&token, &policy).unwrap();
+        let verdict = presented.check(&usual_keys(), &policy, &Expectation::default(), wall(NOW), &mut ());
         assert!(matches!(verdict, Verdict::UnknownKid { worth_a_fetch: true }));
         let newer = set(&[jwk(1, r#","kid":"k""#), jwk(9, r#","kid":"new""#)]);
-        let verdict = presented.check(&newer, &policy, &Expectation::default(), wall(NOW));
+        let verdict = presented.check(&newer, &policy, &Expectation::default(), wall(NOW), &mut ());
         let Verdict::Verified { key, algorithm, .. } = verdict else { panic!("{verdict:?}") };
         assert!(newer.serves(&key, algorithm));
         assert!(!newer.serves(&key, Algorithm::Es256) && !usual_keys().serves(&key, algorithm));

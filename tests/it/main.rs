@@ -2,6 +2,7 @@
 #![cfg(test)] // so that helpers count as tests for the lints too
 
 mod boot;
+mod by_issuer;
 mod contract;
 mod day;
 #[cfg(feature = "ureq")]
