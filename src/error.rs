@@ -559,9 +559,13 @@ pub(crate) enum ConfigProblem {
     Jwk(JwkProblem),
     JwkSet,
     Snapshot(SnapshotProblem),
+    #[cfg_attr(not(any(feature = "ureq", test)), expect(dead_code, reason = "of UreqTransport"))]
     RootCertificates,
+    #[cfg_attr(not(any(feature = "ureq", test)), expect(dead_code, reason = "of UreqTransport"))]
     ClientCertificate,
+    #[cfg_attr(not(any(feature = "ureq", test)), expect(dead_code, reason = "of UreqTransport"))]
     ProxyUrl,
+    #[cfg_attr(not(any(feature = "ureq", test)), expect(dead_code, reason = "of UreqTransport"))]
     UserAgent,
 }
 

@@ -212,7 +212,8 @@ impl Inner {
         match self.boot.step(now, self.max_stale) {
             Step::Nothing => {}
             Step::Refuse(problem) => self.connection.events.emit(&Event::SnapshotRefused { problem }),
-            Step::Use(Snapshot { ttl, metadata, keys, .. }, age) => {
+            Step::Use(snapshot, age) => {
+                let Snapshot { ttl, metadata, keys, .. } = *snapshot;
                 let metadata = Seed { value: Arc::new(metadata), age, ttl: DISCOVERY_TTL, serves_for: None };
                 self.discovery.seed(metadata, now.monotonic);
                 self.keys.seed(Seed { value: keys, age, ttl, serves_for: None }, now.monotonic);

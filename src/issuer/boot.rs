@@ -20,7 +20,7 @@ use crate::url::IssuerUrl;
 /// The snapshot of an issuer until it is used, and the time at which it was made.
 #[derive(Default)]
 pub(crate) struct Boot {
-    snapshot: Mutex<Option<Snapshot>>,
+    snapshot: Mutex<Option<Box<Snapshot>>>,
     done: OnceLock<()>,
     /// A clock that stands before this time is not set.
     made_at: OnceLock<SystemTime>,
@@ -40,14 +40,14 @@ pub(crate) enum Step {
     /// Nothing: there is none, or not any more, or nobody knows how old it is before the clock is set.
     Nothing,
     /// To be taken into the caches, at this age.
-    Use(Snapshot, Duration),
+    Use(Box<Snapshot>, Duration),
     Refuse(SnapshotProblem),
 }
 
 impl Boot {
     pub(crate) fn from_snapshot(snapshot: Snapshot) -> Self {
         let boot = Self { made_at: OnceLock::from(snapshot.fetched_at), ..Self::default() };
-        *boot.snapshot.lock() = Some(snapshot);
+        *boot.snapshot.lock() = Some(Box::new(snapshot));
         boot
     }
 
@@ -65,7 +65,7 @@ impl Boot {
         let text = String::from_utf8(bytes).map_err(|_| SnapshotProblem::Malformed)?;
         let snapshot = Snapshot::parse(&text, issuer)?;
         let _ = self.made_at.set(snapshot.fetched_at);
-        *self.snapshot.lock() = Some(snapshot);
+        *self.snapshot.lock() = Some(Box::new(snapshot));
         Ok(())
     }
 

@@ -57,7 +57,7 @@ impl VerifyOptions {
     /// Scopes that the token must have besides those of the resource server. An empty list adds nothing.
     pub fn required_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         let more = scopes.into_iter().map(Into::into);
-        let all = self.required_scopes.iter().flat_map(|names| names.as_slice()).cloned().chain(more).collect();
+        let all = self.required_scopes.iter().flat_map(Names::as_slice).cloned().chain(more).collect();
         self.required_scopes = Some(all);
         self
     }
