@@ -1,6 +1,8 @@
 //! What happened, told to whoever asked: events for a handler, counts for metrics, a line each for the `log` facade.
 
 use std::fmt;
+#[cfg(feature = "file-cache")]
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -56,6 +58,20 @@ pub enum Event {
         /// Why.
         problem: SnapshotProblem,
     },
+    /// A token file was not used, since it is damaged or others may have written it; the issuer is asked. Feature `file-cache`.
+    #[cfg(feature = "file-cache")]
+    #[non_exhaustive]
+    TokenFileRefused {
+        /// Why.
+        error: Arc<io::Error>,
+    },
+    /// A token file could not be written, so other processes ask for tokens of their own. Feature `file-cache`.
+    #[cfg(feature = "file-cache")]
+    #[non_exhaustive]
+    TokenFileNotWritten {
+        /// Why.
+        error: Arc<io::Error>,
+    },
     /// An early refresh failed, and the old token, still valid, serves on.
     OldTokenServed,
 }
@@ -72,6 +88,10 @@ impl fmt::Display for Event {
             Self::MintFailed { error } => write!(f, "minting a token failed: {error}"),
             Self::ClockSkew { seconds } => write!(f, "this clock is {seconds} s behind the issuer's"),
             Self::SnapshotRefused { problem } => write!(f, "snapshot not used: {problem}"),
+            #[cfg(feature = "file-cache")]
+            Self::TokenFileRefused { error } => write!(f, "token file not used: {error}"),
+            #[cfg(feature = "file-cache")]
+            Self::TokenFileNotWritten { error } => write!(f, "token file not written: {error}"),
             Self::OldTokenServed => f.write_str("early refresh failed, the old token serves on"),
         }
     }
@@ -187,6 +207,8 @@ fn counted_by(event: &Event) -> Option<Count> {
         | Event::OldTokenServed
         | Event::ClockSkew { .. }
         | Event::SnapshotRefused { .. } => return None,
+        #[cfg(feature = "file-cache")]
+        Event::TokenFileRefused { .. } | Event::TokenFileNotWritten { .. } => return None,
         Event::KeyRefreshFailed { .. } => Count::KeyFetchFailure,
         Event::StaleKeysServed => Count::StaleKeysServed,
         Event::UnknownKidRefused => Count::UnknownKidRefused,

@@ -80,6 +80,7 @@ mod inside;
 mod introspection;
 mod issuer;
 pub mod jose;
+mod json_text;
 mod m2m;
 mod random;
 mod resource_server;

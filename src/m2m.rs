@@ -12,16 +12,22 @@ use crate::issuer::Issuer;
 use crate::issuer::connection::body_text;
 use crate::m2m::answer::{Minted, read_answer};
 use crate::m2m::options::{Asked, Params, TokenOptions};
+use crate::m2m::sharing::Sharing;
 use crate::m2m::token::AccessToken;
 use crate::m2m::token_cache::{Landing, Look, Outcome, TokenCache, TokenFlight, Want};
+use crate::m2m::wish::{Obtained, Wish};
 use crate::random;
 
 pub(crate) mod answer;
 pub(crate) mod builder;
 pub(crate) mod options;
 pub(crate) mod plan;
+pub(crate) mod sharing;
 pub(crate) mod token;
 pub(crate) mod token_cache;
+#[cfg(feature = "file-cache")]
+pub(crate) mod token_file;
+pub(crate) mod wish;
 
 #[cfg(test)]
 mod tests;
@@ -58,12 +64,19 @@ struct Inner {
     /// What [`M2mClient::access_token`] asks for.
     default: Arc<Asked>,
     cache: TokenCache,
+    sharing: Sharing,
 }
 
 impl M2mClient {
-    fn new(issuer: Issuer, client: Client, default_scope: Option<String>, params: Params) -> Result<Self, Error> {
+    fn new(
+        issuer: Issuer,
+        client: Client,
+        default_scope: Option<String>,
+        params: Params,
+        sharing: Sharing,
+    ) -> Result<Self, Error> {
         let default = Arc::new(Asked::new(&TokenOptions::new(), default_scope.as_deref(), &params)?);
-        Ok(Self(Arc::new(Inner { issuer, client, default_scope, params, default, cache: TokenCache::new() })))
+        Ok(Self(Arc::new(Inner { issuer, client, default_scope, params, default, cache: TokenCache::new(), sharing })))
     }
 
     /// A token for the default scope.
@@ -93,12 +106,15 @@ impl M2mClient {
     /// it and is not kept. What the issuer said, a `Retry-After` or a refusal, is not forgotten.
     pub fn clear_cache(&self) {
         self.0.cache.clear(self.0.issuer.now());
+        self.0.emit(self.0.sharing.clear());
     }
 
     /// Tells that a resource answered 401 to this token, so that the next call gets another one. Nothing happens if another one is held
     /// by now, or if this very token was rejected before and the issuer gave it out again.
     pub fn reject(&self, token: &AccessToken) {
-        self.0.cache.reject(token);
+        if self.0.cache.reject(token) {
+            self.0.emit(self.0.sharing.forget(token));
+        }
     }
 }
 
@@ -133,22 +149,31 @@ impl Inner {
     /// Looks again, since a flight may have landed between the look and the take-off; asks, stores, and only then lands. Handlers of
     /// events run after the landing, so that nobody waits for them.
     fn lead(&self, takeoff: Takeoff<'_, Landing>, errand: &Errand<'_>, deadline: Deadline) -> Outcome {
-        let now = self.issuer.now();
-        let deadline = match self.cache.look(errand.asked, errand.want, now) {
+        let deadline = match self.cache.look(errand.asked, errand.want, self.issuer.now()) {
             Look::Serve(token) => return takeoff.land(Landing { outcome: Ok(token), asked: false }).outcome,
             Look::Refuse(error) => return takeoff.land(Landing { outcome: Err(error), asked: false }).outcome,
             Look::Refresh(..) => deadline.or_earlier(self.issuer.refresh_deadline()),
             Look::Fetch(_) => deadline,
         };
-        match self.mint(errand.asked, now, deadline) {
-            Ok(minted) => {
-                self.cache.store(errand.asked, errand.flight, &minted, now, random::draw());
-                let landing = takeoff.land(Landing { outcome: Ok(minted.token), asked: true });
-                self.issuer.events().emit(&Event::TokenMinted);
-                landing.outcome
-            }
+        let (obtained, events) = self.obtain(errand, deadline);
+        let outcome = match obtained {
+            Ok(obtained) => self.land(takeoff, errand, obtained),
             Err(error) => self.land_failed(takeoff, errand, error),
+        };
+        self.emit(events);
+        outcome
+    }
+
+    fn land(&self, takeoff: Takeoff<'_, Landing>, errand: &Errand<'_>, obtained: Obtained) -> Outcome {
+        let kept = self.cache.store(errand.asked, errand.flight, &obtained, random::draw());
+        let Obtained { minted, from_issuer, .. } = obtained;
+        let outcome = takeoff.land(Landing { outcome: Ok(minted.token), asked: from_issuer }).outcome;
+        self.emit(from_issuer.then_some(Event::TokenMinted));
+        if !kept {
+            // The cache was cleared meanwhile, and this token may have come to where others find it after that.
+            self.emit(self.sharing.clear());
         }
+        outcome
     }
 
     fn land_failed(&self, takeoff: Takeoff<'_, Landing>, errand: &Errand<'_>, error: Error) -> Outcome {
@@ -164,6 +189,21 @@ impl Inner {
             self.issuer.events().emit(&Event::OldTokenServed);
         }
         outcome
+    }
+
+    fn obtain(&self, errand: &Errand<'_>, deadline: Deadline) -> (Result<Obtained, Error>, Vec<Event>) {
+        let fresh = errand.want == Want::Fresh;
+        self.sharing.obtain(&Wish {
+            asked: errand.asked,
+            accepts: &|token| !fresh && !self.cache.is_spent(errand.asked, token),
+            deadline,
+            now: &|| self.issuer.now(),
+            mint: &|at| self.mint(errand.asked, at, deadline),
+        })
+    }
+
+    fn emit(&self, events: impl IntoIterator<Item = Event>) {
+        events.into_iter().for_each(|event| self.issuer.events().emit(&event));
     }
 
     fn mint(&self, asked: &Asked, now: Now, deadline: Deadline) -> Result<Minted, Error> {

@@ -10,6 +10,7 @@ use crate::client_auth::signing_key::SigningKey;
 use crate::clock::Now;
 use crate::error::{ConfigProblem, Error};
 use crate::jose::algorithm::Algorithm;
+use crate::json_text::push_string;
 use crate::secret::Secret;
 
 /// Client authentication by `private_key_jwt` (RFC 7523): the client signs a short-lived assertion, and no secret leaves it.
@@ -101,7 +102,9 @@ fn claims(client_id: &str, audience: &str, issued_at: SystemTime) -> Result<Stri
 }
 
 fn quoted(text: &str) -> String {
-    miniserde::json::to_string(text)
+    let mut out = String::new();
+    push_string(text, &mut out);
+    out
 }
 
 /// `client_assertion_type` of a JWT (RFC 7523 §2.2).

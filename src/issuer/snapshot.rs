@@ -7,6 +7,7 @@ use crate::error::SnapshotProblem;
 use crate::issuer::metadata::Metadata;
 use crate::jose::json::Object;
 use crate::jose::jwk::JwkSet;
+use crate::json_text::push_string;
 use crate::url::IssuerUrl;
 
 /// What an issuer had published at a certain time.
@@ -60,22 +61,6 @@ impl Snapshot {
 
 fn whole_number(object: &Object, name: &str) -> Option<u64> {
     object.number(name).ok().flatten()?.as_u64()
-}
-
-/// A JSON string (RFC 8259 §7).
-fn push_string(text: &str, out: &mut String) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            c if c < ' ' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
 }
 
 /// The version of the format. Another one is refused, and the network is used.

@@ -5,6 +5,9 @@ use crate::error::Error;
 use crate::issuer::Issuer;
 use crate::m2m::M2mClient;
 use crate::m2m::options::Params;
+use crate::m2m::sharing::Sharing;
+#[cfg(feature = "file-cache")]
+use crate::m2m::token_file::TokenFile;
 use crate::secret::SecretSource;
 
 impl Issuer {
@@ -16,6 +19,8 @@ impl Issuer {
             client: Client::new(client_id.into(), secret.into()),
             default_scope: None,
             params: Params::default(),
+            #[cfg(feature = "file-cache")]
+            token_file: None,
         }
     }
 }
@@ -39,6 +44,8 @@ pub struct M2mClientBuilder {
     client: Client,
     default_scope: Option<String>,
     params: Params,
+    #[cfg(feature = "file-cache")]
+    token_file: Option<std::path::PathBuf>,
 }
 
 impl M2mClientBuilder {
@@ -62,12 +69,36 @@ impl M2mClientBuilder {
         self
     }
 
+    /// Shares the tokens with other processes through a file, so that many that start at once make one token request: for build scripts
+    /// and command line tools. Defaults to none. Feature `file-cache`.
+    ///
+    /// The file is for the user that runs the program alone (mode 0600), and so is the lock beside it, `path` with `.lock` appended; their
+    /// directory must exist. It holds tokens, digests of what they are for and when they end, never a client secret. One that another
+    /// user owns or may write to, that is no regular file or damaged is not used
+    /// ([`Event::TokenFileRefused`](crate::Event::TokenFileRefused)): then the issuer is asked, as it is where the wall clock is not set or
+    /// where another process holds the lock for longer than half of the call's [`timeout`](crate::IssuerBuilder::timeout).
+    ///
+    /// Several clients may share a file. [`clear_cache`](M2mClient::clear_cache) removes it, [`reject`](M2mClient::reject) takes that
+    /// token out of it, and a forced refresh replaces what it holds.
+    #[cfg(feature = "file-cache")]
+    pub fn token_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.token_file = Some(path.into());
+        self
+    }
+
     /// The client. Does no I/O.
     ///
     /// # Errors
     /// [`Error::Config`] for an empty client id or secret, a malformed scope, or a parameter that this crate sets itself (`grant_type`,
     /// `client_id`, `client_secret`, `scope`).
     pub fn build(self) -> Result<M2mClient, Error> {
-        M2mClient::new(self.issuer, self.client.checked()?, self.default_scope, self.params)
+        let client = self.client.checked()?;
+        #[cfg(feature = "file-cache")]
+        let sharing = self.token_file.map_or_else(Sharing::default, |path| {
+            Sharing::through(TokenFile::new(path, self.issuer.url(), &client.client_id))
+        });
+        #[cfg(not(feature = "file-cache"))]
+        let sharing = Sharing::default();
+        M2mClient::new(self.issuer, client, self.default_scope, self.params, sharing)
     }
 }

@@ -126,8 +126,9 @@ fn scope_set(scope: &str) -> Result<String, Error> {
     Ok(scopes.join(" "))
 }
 
-/// What this crate sets itself (RFC 6749 §2.3.1, §4.4.2).
-const RESERVED: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];
+/// What this crate sets itself (RFC 6749 §2.3.1, §4.4.2; RFC 7523 §2.2).
+const RESERVED: [&str; 6] =
+    ["grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type", "scope"];
 
 #[cfg(test)]
 mod tests {

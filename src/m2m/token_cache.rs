@@ -13,10 +13,10 @@ use crate::clock::Now;
 use crate::digest::Sha256;
 use crate::error::{Endpoint, Error, NetworkErrorKind};
 use crate::flight::Flight;
-use crate::m2m::answer::Minted;
 use crate::m2m::options::Asked;
 use crate::m2m::plan::{Moment, Phase, Plan, Schedule};
 use crate::m2m::token::AccessToken;
+use crate::m2m::wish::Obtained;
 
 pub(crate) type Outcome = Result<AccessToken, Error>;
 
@@ -93,14 +93,14 @@ impl TokenCache {
         Look::Refuse(error.unwrap_or_else(crashed).with_retry_after(wait))
     }
 
-    /// Stores what a flight got, unless the cache was cleared since it took off, or its entry had to go.
-    pub(crate) fn store(&self, asked: &Arc<Asked>, flight: &TokenFlight, minted: &Minted, requested: Now, draw: f64) {
+    /// Stores what a flight got, unless the cache was cleared since it took off, or its entry had to go; says whether it did.
+    pub(crate) fn store(&self, asked: &Arc<Asked>, flight: &TokenFlight, new: &Obtained, draw: f64) -> bool {
         let mut state = self.0.lock();
         let own = state.find(asked).filter(|entry| Arc::ptr_eq(&entry.flight, flight));
-        let replaced = own.map(|entry| entry.store(minted, requested, draw));
+        let replaced = own.map(|entry| entry.store(new, draw));
         drop(state);
         // The error may hold a user's type, whose drop is a user's code.
-        drop(replaced);
+        replaced.is_some()
     }
 
     /// Notes a failure. One that binds everybody counts even if the cache was cleared meanwhile.
@@ -121,12 +121,16 @@ impl TokenCache {
         drop(dropped);
     }
 
-    /// Drops this very token, the first time that it is asked for.
-    pub(crate) fn reject(&self, token: &AccessToken) {
+    /// Drops this very token, the first time that it is asked for; says whether it did.
+    pub(crate) fn reject(&self, token: &AccessToken) -> bool {
         let mut state = self.0.lock();
-        for entry in &mut state.entries {
-            entry.reject(token.digest());
-        }
+        state.entries.iter_mut().filter_map(|entry| entry.reject(token.digest()).then_some(())).count() > 0
+    }
+
+    /// Whether this very token is the one that is to be replaced, or was rejected.
+    pub(crate) fn is_spent(&self, asked: &Arc<Asked>, token: &AccessToken) -> bool {
+        let mut state = self.0.lock();
+        state.find(asked).is_some_and(|entry| entry.holds(token.digest()) || entry.rejected.contains(token.digest()))
     }
 }
 
@@ -185,7 +189,8 @@ impl Entry {
     }
 
     /// Gives back what it replaced, to be dropped without the lock.
-    fn store(&mut self, minted: &Minted, requested: Now, draw: f64) -> Option<Error> {
+    fn store(&mut self, new: &Obtained, draw: f64) -> Option<Error> {
+        let (minted, requested) = (&new.minted, new.at);
         let (spread, phase) = self.phase.minted();
         self.phase = phase;
         self.backoff.succeeded();
@@ -216,15 +221,20 @@ impl Entry {
         (flight, error, self.held.take())
     }
 
-    fn reject(&mut self, digest: &Sha256) {
-        let held = self.held.as_ref().is_some_and(|(token, _)| token.digest() == digest);
-        if held && !self.rejected.contains(digest) {
+    fn holds(&self, digest: &Sha256) -> bool {
+        self.held.as_ref().is_some_and(|(token, _)| token.digest() == digest)
+    }
+
+    fn reject(&mut self, digest: &Sha256) -> bool {
+        let drops = self.holds(digest) && !self.rejected.contains(digest);
+        if drops {
             self.held = None;
             if self.rejected.len() >= MAX_REJECTED {
                 self.rejected.pop_front();
             }
             self.rejected.push_back(*digest);
         }
+        drops
     }
 }
 

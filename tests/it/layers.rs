@@ -12,7 +12,18 @@ use std::path::Path;
 /// (declaring `mod child;` is no import, using the child is one).
 const LEVELS: &[&[&str]] = &[
     // 0: leaves
-    &["clock", "random", "backoff", "bounded", "digest", "inside", "token_type_hint", "jose/algorithm", "atomic_file"],
+    &[
+        "clock",
+        "random",
+        "backoff",
+        "bounded",
+        "digest",
+        "inside",
+        "token_type_hint",
+        "jose/algorithm",
+        "atomic_file",
+        "json_text",
+    ],
     &["secret", "flight", "file_lock"],
     // 1: the five kinds of error
     &["error"],
@@ -36,8 +47,11 @@ const LEVELS: &[&[&str]] = &[
     &["transport/ureq", "client_auth", "events", "issuer/metadata"],
     &["issuer/connection", "issuer/refreshing"],
     // 5: caches
-    &["issuer/snapshot", "m2m/plan", "m2m/options", "m2m/token", "m2m/token_file"],
+    &["issuer/snapshot", "m2m/plan", "m2m/options", "m2m/token"],
     &["issuer/boot", "m2m/answer"],
+    &["m2m/wish"],
+    &["m2m/token_file"],
+    &["m2m/sharing"],
     &["issuer/key_cache", "m2m/token_cache", "resource_server/verified_tokens", "introspection/answer"],
     &["introspection/answers"],
     // 6: the handle that all capabilities hang on

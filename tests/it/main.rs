@@ -22,3 +22,5 @@ mod support;
 mod testing;
 #[cfg(feature = "ureq")]
 mod tls;
+#[cfg(all(feature = "file-cache", feature = "ureq"))]
+mod token_file;

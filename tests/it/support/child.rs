@@ -13,15 +13,20 @@ pub(crate) fn passed(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("the parent passed no {name}"))
 }
 
-/// Runs this very test (its path as libtest prints it) once more in a fresh process and takes over its outcome.
-pub(crate) fn run(test: &str, environment: &[(&str, &str)]) {
+/// This very test (its path as libtest prints it), to be run once more in a fresh process.
+pub(crate) fn command(test: &str, environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(MARK, "1");
     for name in PROXY_VARIABLES {
         command.env_remove(name).env_remove(name.to_lowercase());
     }
     command.envs(environment.iter().copied());
-    let output = command.output().unwrap();
+    command
+}
+
+/// Runs the test in a child and takes over its outcome.
+pub(crate) fn run(test: &str, environment: &[(&str, &str)]) {
+    let output = command(test, environment).output().unwrap();
     let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     assert!(output.status.success(), "{test} in a child:\n{text}");
     assert!(text.contains("1 passed"), "no test is called {test}:\n{text}");
