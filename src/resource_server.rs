@@ -88,6 +88,26 @@ impl ResourceServer {
         self.verify_token(bearer_token(authorization).map_err(Error::token)?)
     }
 
+    /// Like [`authorize`](Self::authorize), with the options of this one call: a route's own scopes, for example.
+    ///
+    /// ```
+    /// use aero2::VerifyOptions;
+    /// # let test = aero2::testing::TestIssuer::new();
+    /// let rs = test.issuer().resource_server().required_scopes(["orders:read"]).build()?;
+    /// let header = format!("Bearer {}", test.token().scope("orders:read").sign());
+    /// assert!(rs.authorize(Some(&header)).is_ok());
+    ///
+    /// let writing = VerifyOptions::new().required_scopes(["orders:write"]);
+    /// assert_eq!(rs.authorize_with(Some(&header), &writing).unwrap_err().http_status(), 403);
+    /// # Ok::<(), aero2::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`authorize`](Self::authorize) and [`verify_token_with`](Self::verify_token_with).
+    pub fn authorize_with(&self, authorization: Option<&str>, options: &VerifyOptions) -> Result<Claims, Error> {
+        self.verify_token_with(bearer_token(authorization).map_err(Error::token)?, options)
+    }
+
     /// The issuer whose tokens it verifies.
     pub fn issuer(&self) -> &Issuer {
         &self.0.issuer

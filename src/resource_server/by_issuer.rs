@@ -153,6 +153,14 @@ impl ByIssuer {
         self.verify_token(bearer_token(authorization).map_err(Error::token)?)
     }
 
+    /// Like [`authorize`](Self::authorize), with the options of this one call.
+    ///
+    /// # Errors
+    /// As [`authorize`](Self::authorize) and [`ResourceServer::verify_token_with`].
+    pub fn authorize_with(&self, authorization: Option<&str>, options: &VerifyOptions) -> Result<Claims, Error> {
+        self.verify_token_with(bearer_token(authorization).map_err(Error::token)?, options)
+    }
+
     /// The resource server that the token goes to by its unverified `iss`, for [`ResourceServer::explain`] and the like. Nothing about
     /// the token is verified by this.
     ///
