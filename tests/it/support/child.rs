@@ -1,6 +1,7 @@
 //! A test in a process of its own: for what is set per process (environment variables, the default provider of rustls) or counted
 //! per process (threads, file descriptors).
 
+use std::ffi::OsStr;
 use std::process::Command;
 
 /// In the child: whether this process was started by [`run`].
@@ -15,8 +16,12 @@ pub(crate) fn passed(name: &str) -> String {
 
 /// This very test (its path as libtest prints it), to be run once more in a fresh process.
 pub(crate) fn command(test: &str, environment: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(MARK, "1");
+    // An emulated test cannot start itself: scripts/cross-test says by which emulator it can.
+    let runner = std::env::var("AERO2_TEST_RUNNER").unwrap_or_default();
+    let program = std::env::current_exe().unwrap();
+    let mut words = runner.split_whitespace().map(OsStr::new).chain([program.as_os_str()]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).args([test, "--exact", "--nocapture", "--test-threads=1"]).env(MARK, "1");
     for name in PROXY_VARIABLES {
         command.env_remove(name).env_remove(name.to_lowercase());
     }
