@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.oauth2.rfc6749 import ClientMixin, TokenMixin, grants, list_to_scope, scope_to_list
@@ -27,6 +28,7 @@ ID = "authlib:svc"
 
 # Authlib insists on https otherwise.
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
+warnings.simplefilter("ignore")
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 keys = KeySet([ECKey.generate_key("P-256", {"kid": "authlib-1", "use": "sig", "alg": "ES256"}, private=True)])
 tokens = {}

@@ -45,7 +45,7 @@ const provider = new Provider(issuer, {
     scopes: ['api:read', 'api:write'],
     clientAuthMethods: ['client_secret_post', 'client_secret_basic'],
     enabledJWA: { idTokenSigningAlgValues: Object.keys(keys) },
-    ttl: { ClientCredentials: 600 },
+    ttl: { ClientCredentials: 600, IdToken: 600 },
     features: {
         devInteractions: { enabled: false },
         clientCredentials: { enabled: true },

@@ -1,7 +1,7 @@
 //! Processes in other languages: issuers that run beside a test, and verifiers that a test asks.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
@@ -9,6 +9,8 @@ use serde_json::Value;
 pub struct Peer {
     process: Child,
     ready: Value,
+    /// Held open, or the process would die of its next notice.
+    _output: BufReader<ChildStdout>,
 }
 
 impl Peer {
@@ -28,11 +30,12 @@ impl Peer {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("{command:?} cannot be started ({e}): use tests/interop/run"));
-        let mut line = String::new();
-        let read = BufReader::new(process.stdout.take().unwrap()).read_line(&mut line);
-        let ready = read.ok().and_then(|_| serde_json::from_str(&line).ok());
-        let ready = ready.unwrap_or_else(|| panic!("{command:?} did not start: {line}"));
-        Self { process, ready }
+        // What else it says is for people.
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut lines = output.by_ref().lines().map_while(Result::ok);
+        let ready = lines.find_map(|line| serde_json::from_str(&line).ok());
+        let ready = ready.unwrap_or_else(|| panic!("{command:?} did not start"));
+        Self { process, ready, _output: output }
     }
 
     /// A member of what the process said when it was ready.
