@@ -2,7 +2,7 @@
 //! is the issuer's authority; without, ISSUER is a name only and CERTIFICATE is the folder that holds the issuer's documents.
 
 use std::process::ExitCode;
-use std::{env, fs, io};
+use std::{env, fs};
 
 use aero2::{Error, Issuer};
 
@@ -40,7 +40,7 @@ fn issuer(url: &str, folder: &str) -> Result<Issuer, Error> {
     let folder = folder.to_owned();
     let read = move |request: &aero2::Request<'_>| {
         let name = request.url().rsplit('/').next().unwrap_or_default();
-        let body = fs::read(format!("{folder}/{name}")).map_err(|e| io::Error::other(e.to_string()))?;
+        let body = fs::read(format!("{folder}/{name}")).map_err(|e| std::io::Error::other(e.to_string()))?;
         Ok(aero2::Response::new(200, [], body))
     };
     Issuer::builder(url).transport(read).build()
