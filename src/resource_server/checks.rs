@@ -124,7 +124,7 @@ impl<'a> Presented<'a> {
 
     /// The issuer that the token says it is of: to choose whom to ask, never to answer by. No other claim is looked at.
     pub(crate) fn unverified_issuer(&self) -> Result<String, TokenErrorKind> {
-        let text = str::from_utf8(self.jws.unverified_payload()).map_err(|_| TokenErrorKind::Malformed)?;
+        let text = std::str::from_utf8(self.jws.unverified_payload()).map_err(|_| TokenErrorKind::Malformed)?;
         let claims = Object::parse(text).map_err(|_| TokenErrorKind::Malformed)?;
         claims.string("iss").ok().flatten().map(str::to_owned).ok_or(TokenErrorKind::InvalidClaim)
     }
