@@ -3,12 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use crate::bearer::bearer_token;
 use crate::error::{Error, NetworkErrorKind, TokenErrorKind};
 use crate::events::{Count, Event};
 use crate::issuer::Issuer;
 use crate::issuer::key_cache::HeldKeys;
 use crate::jose::claims::Claims;
+use crate::jose::jws::Header;
 use crate::resource_server::checks::{Expectation, Policy, Presented, Step, Trace, Verdict, check_claims, refusal};
 use crate::resource_server::options::VerifyOptions;
 use crate::resource_server::verified_tokens::{TokenDigest, VerifiedToken, VerifiedTokens};
@@ -48,6 +51,8 @@ struct Inner {
     issuer: Issuer,
     policy: Policy,
     verified: Option<VerifiedTokens>,
+    /// The header of the last verified token: an issuer's tokens have the same one for as long as it keeps its key.
+    header: Mutex<Option<Arc<Header>>>,
 }
 
 impl ResourceServer {
@@ -57,7 +62,7 @@ impl ResourceServer {
     /// [`Error::Token`] if the token is refused, [`Error::Network`] if it cannot be judged because the keys cannot be had,
     /// [`Error::Clock`] if it cannot be judged because the wall clock is not set.
     pub fn verify_token(&self, token: &str) -> Result<Claims, Error> {
-        self.verify(token, Presented::read, &Expectation::default())
+        self.verify(token, |token| self.read(token), &Expectation::default())
     }
 
     /// Like [`verify_token`](Self::verify_token), with other audiences, further scopes or the sender's certificate for this one call.
@@ -65,7 +70,7 @@ impl ResourceServer {
     /// # Errors
     /// As there; also [`Error::Config`] for an empty list of audiences, a malformed scope, or a certificate that is no DER.
     pub fn verify_token_with(&self, token: &str, options: &VerifyOptions) -> Result<Claims, Error> {
-        self.verify(token, Presented::read, &options.expectation()?)
+        self.verify(token, |token| self.read(token), &options.expectation()?)
     }
 
     /// Verifies the token in the value of an `Authorization` header (RFC 6750 §2.1).
@@ -141,6 +146,18 @@ impl ResourceServer {
         Ok(fresh.claims)
     }
 
+    fn read<'t>(&self, token: &'t str) -> Result<Presented<'t>, TokenErrorKind> {
+        let known = self.0.header.lock().clone();
+        Presented::read(token, known.as_ref())
+    }
+
+    fn remember(&self, header: &Arc<Header>) {
+        let mut last = self.0.header.lock();
+        if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, header)) {
+            *last = Some(header.clone());
+        }
+    }
+
     /// What comes before any look into the token.
     fn admit(&self, token: &str, trace: &mut impl Trace) -> Result<(), Error> {
         self.0.issuer.wall_now()?;
@@ -192,6 +209,7 @@ impl ResourceServer {
         }
         match verdict {
             Verdict::Verified { claims, key, algorithm } => {
+                self.remember(presented.header());
                 self.note_staleness(&keys);
                 Ok(VerifiedToken { claims, key, algorithm })
             }

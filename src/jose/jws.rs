@@ -1,10 +1,11 @@
 //! Compact JWS (RFC 7515 §7.1): three parts, read once.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::{Error, TokenErrorKind};
 use crate::jose::algorithm::Algorithm;
-use crate::jose::base64url::{self, Decoded};
+use crate::jose::base64url;
 use crate::jose::json::{Object, Span, Value};
 use crate::jose::key::{SignatureChecked, VerificationKey};
 
@@ -28,14 +29,16 @@ use crate::jose::key::{SignatureChecked, VerificationKey};
 #[derive(Clone)]
 pub struct CompactJws<'a> {
     signing_input: &'a str,
-    header: Header,
+    header: Arc<Header>,
     /// The payload, and after it the signature: one allocation for both.
     payload_and_signature: Vec<u8>,
     payload_len: usize,
 }
 
-#[derive(Clone)]
-struct Header {
+/// A header as read, and the segment that it was read from: the tokens of one key have the same one, so that it need not be read
+/// again.
+pub(crate) struct Header {
+    segment: String,
     object: Object,
     algorithm: Algorithm,
     kid: Option<Span>,
@@ -60,7 +63,7 @@ impl<'a> CompactJws<'a> {
     /// header that is no JSON object with unique names, or without a text `alg`, or with a `kid` or `typ` that is no text;
     /// `CriticalHeader` for any `crit`; `UnsupportedAlgorithm` for an `alg` that is not in [`Algorithm`].
     pub fn parse(token: &'a str) -> Result<Self, Error> {
-        Self::read(token).map_err(Error::token)
+        Self::read(token, None).map_err(Error::token)
     }
 
     /// The algorithm that the header asks for. The key decides whether it gets it.
@@ -93,16 +96,23 @@ impl<'a> CompactJws<'a> {
         }
     }
 
-    pub(crate) fn read(token: &'a str) -> Result<Self, TokenErrorKind> {
+    /// As [`parse`](Self::parse); a header of the same segment as `known` is not read again.
+    pub(crate) fn read(token: &'a str, known: Option<&Arc<Header>>) -> Result<Self, TokenErrorKind> {
         let (header, payload, signature) = split(token).ok_or(TokenErrorKind::Malformed)?;
         let signing_input = token.get(..header.len() + 1 + payload.len()).ok_or(TokenErrorKind::Malformed)?;
-        let header: Decoded<HEADER_ON_STACK> = Decoded::new(header).ok_or(TokenErrorKind::Malformed)?;
         let mut bytes = Vec::with_capacity(payload.len() + signature.len());
         base64url::append(payload, &mut bytes).ok_or(TokenErrorKind::Malformed)?;
         let payload_len = bytes.len();
         base64url::append(signature, &mut bytes).ok_or(TokenErrorKind::Malformed)?;
-        let header = Header::read(header.as_bytes())?;
+        let header = match known {
+            Some(known) if known.segment == header => known.clone(),
+            _ => Arc::new(Header::read(header)?),
+        };
         Ok(Self { signing_input, header, payload_and_signature: bytes, payload_len })
+    }
+
+    pub(crate) fn header(&self) -> &Arc<Header> {
+        &self.header
     }
 
     pub(crate) fn check(&self, key: &VerificationKey) -> Option<SignatureChecked> {
@@ -138,8 +148,9 @@ impl fmt::Debug for CompactJws<'_> {
 
 impl Header {
     /// Types first, then `crit` whatever its value (RFC 7515 §4.1.11: no extension is understood here), then the algorithm.
-    fn read(json: &[u8]) -> Result<Self, TokenErrorKind> {
-        let text = std::str::from_utf8(json).map_err(|_| TokenErrorKind::Malformed)?;
+    fn read(segment: &str) -> Result<Self, TokenErrorKind> {
+        let json = base64url::decode(segment).ok_or(TokenErrorKind::Malformed)?;
+        let text = std::str::from_utf8(&json).map_err(|_| TokenErrorKind::Malformed)?;
         let object = Object::parse(text).map_err(|_| TokenErrorKind::Malformed)?;
         let (mut alg, mut kid, mut typ, mut critical) = (None, None, None, false);
         for (name, element) in object.members().iter() {
@@ -161,20 +172,17 @@ impl Header {
             return Err(TokenErrorKind::CriticalHeader);
         }
         let algorithm = Algorithm::from_name(object.text(alg)).ok_or(TokenErrorKind::UnsupportedAlgorithm)?;
-        Ok(Self { object, algorithm, kid, typ })
+        Ok(Self { segment: segment.to_owned(), object, algorithm, kid, typ })
     }
 }
 
-/// Header, payload and signature; five parts (JWE, RFC 7516 §3.1) and all other counts are refused, and so are an empty header and
-/// an empty signature.
+/// Header, payload and signature; a missing or empty header or signature is refused here, and parts beyond the third (five are a JWE,
+/// RFC 7516 §3.1) with the signature's base64url, which has no dot.
 fn split(token: &str) -> Option<(&str, &str, &str)> {
     let (header, rest) = token.split_once('.')?;
     let (payload, signature) = rest.split_once('.')?;
-    if header.is_empty() || signature.is_empty() || signature.contains('.') {
+    if header.is_empty() || signature.is_empty() {
         return None;
     }
     Some((header, payload, signature))
 }
-
-/// Room for the header of a usual access token; a longer one goes to the heap.
-const HEADER_ON_STACK: usize = 256;

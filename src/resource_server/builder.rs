@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::error::{ConfigProblem, Error};
 use crate::issuer::Issuer;
 use crate::jose::algorithm::Algorithm;
@@ -117,6 +119,6 @@ impl ResourceServerBuilder {
             sender_constrained: self.sender_constrained,
         };
         let verified = self.verified_tokens.map(VerifiedTokens::new);
-        Ok(ResourceServer(Arc::new(Inner { issuer: self.issuer, policy, verified })))
+        Ok(ResourceServer(Arc::new(Inner { issuer: self.issuer, policy, verified, header: Mutex::default() })))
     }
 }

@@ -13,7 +13,7 @@ use crate::jose::claim_set::ClaimSet;
 use crate::jose::claims::Claims;
 use crate::jose::json::Object;
 use crate::jose::jwk::{Candidates, JwkSet};
-use crate::jose::jws::CompactJws;
+use crate::jose::jws::{CompactJws, Header};
 use crate::jose::key::VerificationKey;
 use crate::resource_server::sender_constrained::SenderConstrained;
 
@@ -96,8 +96,10 @@ pub(crate) enum Verdict {
 impl<'a> Presented<'a> {
     /// Steps 1 and 2 without what depends on a policy, of a token whose length was checked. With
     /// [`check_header`](Self::check_header) no key is needed to refuse, so no such token ever causes a request.
-    pub(crate) fn read(token: &'a str) -> Result<Self, TokenErrorKind> {
-        let jws = CompactJws::read(token)?;
+    ///
+    /// `known` is the header of a token before this one: the same bytes are not read twice.
+    pub(crate) fn read(token: &'a str, known: Option<&Arc<Header>>) -> Result<Self, TokenErrorKind> {
+        let jws = CompactJws::read(token, known)?;
         if jws.unverified_payload().is_empty() { Err(TokenErrorKind::Malformed) } else { Ok(Self { jws }) }
     }
 
@@ -110,6 +112,11 @@ impl<'a> Presented<'a> {
             return Err(TokenErrorKind::WrongType);
         }
         Ok(())
+    }
+
+    /// The header, for the token after this one.
+    pub(crate) fn header(&self) -> &Arc<Header> {
+        self.jws.header()
     }
 
     /// The header's `kid`, unverified.
@@ -351,7 +358,6 @@ mod tests {
     use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
     use super::*;
-    use crate::resource_server::sender_constrained::SenderConstrained;
     use TokenErrorKind::*;
 
     const NOW: u64 = 1_800_000_000;
@@ -368,8 +374,16 @@ mod tests {
     }
 
     fn parse<'a>(token: &'a str, policy: &Policy) -> Result<Presented<'a>, TokenErrorKind> {
+        parse_knowing(token, policy, None)
+    }
+
+    fn parse_knowing<'a>(
+        token: &'a str,
+        policy: &Policy,
+        known: Option<&Arc<Header>>,
+    ) -> Result<Presented<'a>, TokenErrorKind> {
         policy.check_length(token)?;
-        let presented = Presented::read(token)?;
+        let presented = Presented::read(token, known)?;
         presented.check_header(policy).map(|()| presented)
     }
 
@@ -882,5 +896,38 @@ mod tests {
         let challenge = |kind| refusal(kind, &policy(), &expectation).www_authenticate(None).unwrap();
         assert_eq!(challenge(InsufficientScope), r#"Bearer error="insufficient_scope", scope="admin read write""#);
         assert_eq!(challenge(Expired), r#"Bearer error="invalid_token""#);
+    }
+
+    #[test]
+    fn a_known_header_spares_reading_and_changes_no_answer() {
+        let policy = policy();
+        let first = sign(HEADER, CLAIMS);
+        let known = parse(&first, &policy).unwrap().header().clone();
+        let same = sign(HEADER, &claims_with("sub", Some("\"x\"")));
+        let presented = parse_knowing(&same, &policy, Some(&known)).unwrap();
+        assert!(Arc::ptr_eq(presented.header(), &known));
+        for header in [
+            r#"{"alg":"EdDSA","kid":"other"}"#,
+            r#"{"kid":"k","alg":"EdDSA"}"#,
+            r#"{"alg":"EdDSA","kid":"k","typ":"jwt"}"#,
+        ] {
+            let token = sign(header, CLAIMS);
+            let presented = parse_knowing(&token, &policy, Some(&known)).unwrap();
+            assert!(!Arc::ptr_eq(presented.header(), &known), "{header}");
+            assert_eq!(presented.kid(), parse(&token, &policy).unwrap().kid());
+        }
+        for header in [
+            r#"{"alg":"none"}"#,
+            r#"{"alg":"EdDSA","kid":"k","crit":[]}"#,
+            r#"{"alg":"EdDSA","kid":"k","typ":"id"}"#,
+            "{}",
+            "",
+        ] {
+            let token = sign(header, CLAIMS);
+            let with = parse_knowing(&token, &policy, Some(&known)).err();
+            assert!(with.is_some() && with == parse(&token, &policy).err(), "{header}");
+        }
+        let other = Policy { algorithms: vec![Algorithm::Rs256], ..policy.clone() };
+        assert_eq!(parse_knowing(&first, &other, Some(&known)).err(), Some(UnsupportedAlgorithm));
     }
 }

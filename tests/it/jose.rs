@@ -154,7 +154,7 @@ fn a_signature_has_exactly_the_size_of_its_algorithm() {
             ("longer", |bytes| bytes.push(0)),
             ("longer in front", |bytes| bytes.insert(0, 0)),
             ("shorter", |bytes| bytes.truncate(bytes.len() - 1)),
-            ("shorter in front", |bytes| drop(bytes.remove(0))),
+            ("shorter in front", |bytes| *bytes = bytes.split_off(1)),
             ("one byte", |bytes| bytes.truncate(1)),
             ("zero", |bytes| bytes.fill(0)),
             ("all ones", |bytes| bytes.fill(0xff)),
@@ -265,6 +265,18 @@ fn a_jwk_that_cannot_verify_says_why() {
         (r#"{"kty":"OKP","crv":"Ed25519","x":"AA"}"#, "no valid public key"),
     ] {
         assert!(problem(jwk).contains(words), "{jwk}: {}", problem(jwk));
+    }
+}
+
+#[test]
+fn each_coordinate_has_its_full_length() {
+    let rng = SystemRandom::new();
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, &rng).unwrap();
+    let pair = EcdsaKeyPair::from_pkcs8(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &rng).unwrap();
+    for at in [31, 33, 0, 64] {
+        let (x, y) = pair.public_key().as_ref()[1..].split_at(at);
+        let jwk = format!(r#"{{"kty":"EC","crv":"P-256","x":"{}","y":"{}"}}"#, b64(x), b64(y));
+        assert!(problem(&jwk).contains("no valid public key"), "{at}");
     }
 }
 

@@ -11,14 +11,12 @@ use crate::jose::json::numbers::without_huge_numbers;
 ///
 /// It is a tape, all nodes in the order of the text with each container knowing its end, so that any document costs two
 /// allocations and dropping it never recurses.
-#[derive(Clone)]
 pub(crate) struct Object {
     texts: String,
     nodes: Vec<Node>,
 }
 
 /// One value and, inside an object, its name.
-#[derive(Clone)]
 struct Node {
     name: Span,
     value: Value,
