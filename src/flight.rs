@@ -122,7 +122,7 @@ impl<T: Clone> Flight<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, aero2_shuttle))]
 impl<T> Flight<T> {
     /// How many callers hold a ticket, so that a test forces an overlap instead of hoping for it.
     pub(crate) fn waiting(&self) -> usize {
