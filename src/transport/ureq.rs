@@ -473,6 +473,23 @@ mod tests {
     }
 
     #[test]
+    fn loopback_is_reached_by_each_of_its_names() {
+        let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
+        let port = listener.local_addr().unwrap().port();
+        let thread = std::thread::spawn(move || {
+            for _ in 0..2 {
+                send_whole(0, listener.accept().unwrap().0);
+            }
+        });
+        // Nobody listens at 127.0.0.1 there, so `localhost` takes its second address.
+        for host in ["[::1]", "localhost"] {
+            let url = format!("http://{host}:{port}/3");
+            assert_eq!(transport().send(&Request::get(&url, &[], Duration::from_secs(5))).unwrap().body(), b"xxx");
+        }
+        thread.join().unwrap();
+    }
+
+    #[test]
     fn every_good_endpoint_url_can_be_sent_to() {
         for url in [
             "https://a_b.example/x?y=z&%7B'()*!,;=:@$",

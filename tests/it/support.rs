@@ -5,6 +5,8 @@ pub(crate) mod child;
 #[cfg(feature = "ureq")]
 pub(crate) mod fault_server;
 #[cfg(feature = "ureq")]
+pub(crate) mod pace;
+#[cfg(feature = "ureq")]
 pub(crate) mod proxy;
 pub(crate) mod recorder;
 #[cfg(feature = "ureq")]

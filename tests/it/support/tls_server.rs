@@ -143,6 +143,40 @@ impl TlsServer {
     }
 }
 
+/// Takes off the TLS of each connection and passes on what is inside to `port`; the port to connect to.
+pub(crate) fn tls_front(tls: &Tls, port: u16) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let front = listener.local_addr().unwrap().port();
+    let config = Arc::new(tls.config());
+    std::thread::spawn(move || {
+        while let Ok((outside, _)) = listener.accept() {
+            let config = config.clone();
+            std::thread::spawn(move || {
+                let mut tls = StreamOwned::new(ServerConnection::new(config).unwrap(), outside);
+                if tls.conn.complete_io(&mut tls.sock).is_err() {
+                    return;
+                }
+                let mut inside = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+                for stream in [&tls.sock, &inside] {
+                    stream.set_read_timeout(Some(std::time::Duration::from_millis(5))).unwrap();
+                }
+                while pass(&mut tls, &mut inside) && pass(&mut inside, &mut tls) {}
+            });
+        }
+    });
+    front
+}
+
+/// Passes on what there is; `false` at the end.
+fn pass(from: &mut impl Read, to: &mut impl Write) -> bool {
+    let mut buffer = [0; 4096];
+    match from.read(&mut buffer) {
+        Ok(0) => false,
+        Ok(length) => to.write_all(&buffer[..length]).is_ok(),
+        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+    }
+}
+
 fn serve(config: Arc<ServerConfig>, stream: TcpStream, shared: &Shared) {
     *shared.connections.lock().unwrap() += 1;
     let mut tls = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
