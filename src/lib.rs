@@ -113,6 +113,7 @@ pub use m2m::token::AccessToken;
 pub use resource_server::ResourceServer;
 pub use resource_server::builder::ResourceServerBuilder;
 pub use resource_server::by_issuer::ByIssuer;
+pub use resource_server::explain::{CheckOutcome, ExplainedCheck, Explanation};
 pub use resource_server::options::VerifyOptions;
 pub use resource_server::sender_constrained::SenderConstrained;
 pub use revocation::{Revoker, RevokerBuilder};

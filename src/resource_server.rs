@@ -12,15 +12,18 @@ use crate::issuer::Issuer;
 use crate::issuer::key_cache::HeldKeys;
 use crate::jose::claims::Claims;
 use crate::jose::jws::Header;
-use crate::resource_server::checks::{Expectation, Policy, Presented, Step, Trace, Verdict, check_claims, refusal};
+use crate::resource_server::checks::{Expectation, Policy, Presented, Verdict, check_claims, refusal};
 use crate::resource_server::options::VerifyOptions;
+use crate::resource_server::steps::{Step, Trace};
 use crate::resource_server::verified_tokens::{TokenDigest, VerifiedToken, VerifiedTokens};
 
 pub(crate) mod builder;
 pub(crate) mod by_issuer;
 pub(crate) mod checks;
+pub(crate) mod explain;
 pub(crate) mod options;
 pub(crate) mod sender_constrained;
+pub(crate) mod steps;
 pub(crate) mod verified_tokens;
 
 /// Verifies access tokens of one issuer: signature, issuer, expiry, audience, kind, scopes (RFC 9068 §4, RFC 8725).
@@ -191,19 +194,19 @@ impl ResourceServer {
         let Inner { issuer, policy, .. } = &*self.0;
         // What is wrong with the token by itself costs no request.
         let mut presented = presented.map_err(Error::token)?;
-        trace.header(&presented);
+        trace.header(presented.algorithm(), presented.kid());
         presented.check_header(policy).map_err(Error::token)?;
         trace.passed(Step::Type);
         let deadline = issuer.deadline();
         let mut keys = issuer.keys(deadline)?;
-        trace.keys(&keys.value);
+        trace.keys(&keys.value, keys.stale);
         let mut verdict = presented.check(&keys.value, policy, expectation, issuer.now().wall, trace);
         if let (Verdict::UnknownKid { worth_a_fetch: true }, Some(kid)) = (&verdict, presented.kid()) {
             let newer =
                 issuer.look_again(kid, keys.generation, deadline).inspect_err(|error| self.note_limit(error))?;
             if let Some(newer) = newer {
                 keys = newer;
-                trace.keys(&keys.value);
+                trace.keys(&keys.value, keys.stale);
                 verdict = presented.check(&keys.value, policy, expectation, issuer.now().wall, trace);
             }
         }
@@ -219,6 +222,12 @@ impl ResourceServer {
             }
             Verdict::Refused(kind) => Err(refusal(kind, policy, expectation)),
         }
+    }
+
+    /// Every step, whatever the caches know of the token and its header.
+    fn verify_traced(&self, token: &str, expectation: &Expectation<'_>, trace: &mut impl Trace) -> Result<(), Error> {
+        self.admit(token, trace)?;
+        self.verify_signature(Presented::read(token, None), expectation, trace).map(drop)
     }
 
     fn note_staleness(&self, keys: &HeldKeys) {

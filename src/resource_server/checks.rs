@@ -16,6 +16,7 @@ use crate::jose::jwk::{Candidates, JwkSet};
 use crate::jose::jws::{CompactJws, Header};
 use crate::jose::key::VerificationKey;
 use crate::resource_server::sender_constrained::SenderConstrained;
+use crate::resource_server::steps::{Check, Step, Trace};
 
 /// What a resource server asks of every token.
 #[derive(Clone, Debug)]
@@ -46,6 +47,18 @@ pub(crate) struct Expectation<'a> {
     pub(crate) required_scopes: Option<&'a Names>,
     /// The thumbprint of the sender's certificate, in base64url.
     pub(crate) certificate: Option<&'a str>,
+}
+
+impl Expectation<'_> {
+    /// `None`: `aud` is not compared.
+    pub(crate) fn effective_audiences<'p>(&'p self, policy: &'p Policy) -> Option<&'p Names> {
+        self.audiences.or(policy.audiences.as_ref())
+    }
+
+    pub(crate) fn all_required_scopes(&self, policy: &Policy) -> Names {
+        let more = self.required_scopes.into_iter().flat_map(Names::as_slice);
+        policy.required_scopes.as_slice().iter().chain(more).cloned().collect()
+    }
 }
 
 /// A set of names that is searched, sorted so that no token makes the search quadratic.
@@ -105,7 +118,7 @@ impl<'a> Presented<'a> {
 
     /// The rest of step 2.
     pub(crate) fn check_header(&self, policy: &Policy) -> Result<(), TokenErrorKind> {
-        if !policy.algorithms.contains(&self.jws.algorithm()) {
+        if !policy.algorithms.contains(&self.algorithm()) {
             return Err(TokenErrorKind::UnsupportedAlgorithm);
         }
         if !self.jws.typ().is_none_or(is_access_token_type) {
@@ -117,6 +130,11 @@ impl<'a> Presented<'a> {
     /// The header, for the token after this one.
     pub(crate) fn header(&self) -> &Arc<Header> {
         self.jws.header()
+    }
+
+    /// The header's algorithm, unverified.
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        self.jws.algorithm()
     }
 
     /// The header's `kid`, unverified.
@@ -145,7 +163,7 @@ impl<'a> Presented<'a> {
         wall: SystemTime,
         trace: &mut impl Trace,
     ) -> Verdict {
-        let algorithm = self.jws.algorithm();
+        let algorithm = self.algorithm();
         let verified = match keys.candidates(self.jws.kid(), algorithm) {
             Candidates::One(key) => self.verified_by(&[key], trace),
             Candidates::Keys(keys) => self.verified_by(&keys, trace),
@@ -201,75 +219,15 @@ pub(crate) fn check_claims(
     })
 }
 
-/// A step on the way of a token through its verification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    Clock,
-    Length,
-    Form,
-    Critical,
-    Algorithm,
-    Type,
-    Keys,
-    Key,
-    Signature,
-    Claims,
-    Check(Check),
-}
-
-/// Listens to a verification, for whoever has to explain one. Verification itself listens with `()`, which costs nothing.
-pub(crate) trait Trace {
-    fn passed(&mut self, _step: Step) {}
-
-    fn header(&mut self, _token: &Presented<'_>) {}
-
-    fn keys(&mut self, _keys: &JwkSet) {}
-
-    /// Claims behind a good signature, before any check of them.
-    fn claims(&mut self, _claims: &ClaimSet) {}
-}
-
-impl Trace for () {}
-
 /// The error for a refusal; only one of scope tells what would have been enough (RFC 6750 §3.1).
 pub(crate) fn refusal(kind: TokenErrorKind, policy: &Policy, expectation: &Expectation<'_>) -> Error {
     if kind != TokenErrorKind::InsufficientScope {
         return Error::token(kind);
     }
-    let more = expectation.required_scopes.into_iter().flat_map(Names::as_slice);
-    let required: Names = policy.required_scopes.as_slice().iter().chain(more).cloned().collect();
-    Error::insufficient_scope(required.as_slice())
-}
-
-/// One check of the claims.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Check {
-    /// `iss`, `exp`, and `aud` where one is expected, are there (their types were checked on reading).
-    Required,
-    Issuer,
-    Expiry,
-    /// `nbf` and `iat`.
-    Begin,
-    Audience,
-    TokenUse,
-    /// `cnf`.
-    Sender,
-    Scopes,
+    Error::insufficient_scope(expectation.all_required_scopes(policy).as_slice())
 }
 
 impl Check {
-    /// What says most about the token comes first, and what its holder may lack, a scope, comes last: 403 is for nothing else.
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Required,
-        Self::Issuer,
-        Self::Expiry,
-        Self::Begin,
-        Self::Audience,
-        Self::TokenUse,
-        Self::Sender,
-        Self::Scopes,
-    ];
-
     const WORTH_A_FETCH: [Self; 5] = [Self::Required, Self::Issuer, Self::Expiry, Self::Audience, Self::TokenUse];
 
     pub(crate) fn run(
@@ -279,24 +237,21 @@ impl Check {
         expectation: &Expectation<'_>,
         wall: SystemTime,
     ) -> Result<(), TokenErrorKind> {
-        let audiences = expectation.audiences.or(policy.audiences.as_ref());
-        let (passed, kind) = match self {
-            Self::Required => (has_required(claims, audiences), TokenErrorKind::InvalidClaim),
-            Self::Issuer => (claims.issuer() == Some(&*policy.issuer), TokenErrorKind::WrongIssuer),
-            Self::Expiry => (is_alive(claims, policy.tolerance, wall), TokenErrorKind::Expired),
-            Self::Begin => (has_begun(claims, policy.tolerance, wall), TokenErrorKind::NotYetValid),
-            Self::Audience => (is_for(claims, audiences), TokenErrorKind::WrongAudience),
-            Self::TokenUse => (claims.token_use().is_none_or(|used| used == "access"), TokenErrorKind::WrongTokenUse),
-            Self::Sender => {
-                let allowed = policy.sender_constrained.allows(claims, expectation.certificate);
-                (allowed, TokenErrorKind::SenderConstrained)
-            }
+        let audiences = expectation.effective_audiences(policy);
+        let passed = match self {
+            Self::Required => has_required(claims, audiences),
+            Self::Issuer => claims.issuer() == Some(&*policy.issuer),
+            Self::Expiry => is_alive(claims, policy.tolerance, wall),
+            Self::Begin => has_begun(claims, policy.tolerance, wall),
+            Self::Audience => is_for(claims, audiences),
+            Self::TokenUse => claims.token_use().is_none_or(|used| used == "access"),
+            Self::Sender => policy.sender_constrained.allows(claims, expectation.certificate),
             Self::Scopes => {
                 let more = expectation.required_scopes.is_none_or(|required| has_scopes(claims, required));
-                (more && has_scopes(claims, &policy.required_scopes), TokenErrorKind::InsufficientScope)
+                more && has_scopes(claims, &policy.required_scopes)
             }
         };
-        if passed { Ok(()) } else { Err(kind) }
+        if passed { Ok(()) } else { Err(self.kind()) }
     }
 }
 

@@ -142,6 +142,10 @@ fn the_options_of_a_call_count_at_every_tenant() {
     tenants.verify_token_with(&token, &VerifyOptions::new().audience("orders")).unwrap();
     let other = tenants.verify_token_with(&token, &VerifyOptions::new().audience("billing"));
     assert_eq!(token_kind(other), TokenErrorKind::WrongAudience);
+    let (header, billing) = (format!("Bearer {token}"), VerifyOptions::new().audience("billing"));
+    tenants.authorize_with(Some(&header), &VerifyOptions::new().required_scopes(["read"])).unwrap();
+    assert_eq!(token_kind(tenants.authorize_with(Some(&header), &billing)), TokenErrorKind::WrongAudience);
+    assert_eq!(token_kind(tenants.authorize_with(None, &billing)), TokenErrorKind::MissingToken);
     let empty = VerifyOptions::new().audiences(Vec::<String>::new());
     assert!(matches!(tenants.verify_token_with("no token", &empty), Err(Error::Config(_))));
 }

@@ -36,7 +36,7 @@ const LEVELS: &[&[&str]] = &[
     &["jose/claims"],
     &["jose"],
     // 3: the seam; the pure security core
-    &["resource_server/sender_constrained"],
+    &["resource_server/sender_constrained", "resource_server/steps"],
     &["transport", "resource_server/checks"],
     &["transport/ureq/failure"],
     &["transport/ureq/connect"],

@@ -5,6 +5,7 @@ mod boot;
 mod by_issuer;
 mod contract;
 mod day;
+mod explain;
 #[cfg(feature = "ureq")]
 mod faults;
 mod introspection;

@@ -73,6 +73,10 @@ fn the_authorization_header_is_read_as_rfc_6750_says() {
     for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
         rs.authorize(Some(&format!("{scheme} {token}"))).unwrap();
     }
+    let (header, more) = (format!("Bearer {token}"), VerifyOptions::new().required_scopes(["write"]));
+    rs.authorize_with(Some(&header), &VerifyOptions::new()).unwrap();
+    assert_eq!(token_kind(rs.authorize_with(Some(&header), &more)), TokenErrorKind::InsufficientScope);
+    assert_eq!(token_kind(rs.authorize_with(None, &more)), TokenErrorKind::MissingToken);
     for header in [None, Some("Basic eDp5"), Some(""), Some("Bearerx y"), Some("DPoP abc"), Some(&*token)] {
         let error = rs.authorize(header).unwrap_err();
         assert_eq!(error.www_authenticate(Some("r")).unwrap(), r#"Bearer realm="r""#, "{header:?}");
