@@ -20,7 +20,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Here a real build script would fetch something with `token.authorization_header()`. Whatever it does, the token stays out of
     // OUT_DIR and out of what is printed: both end up in logs and caches.
     let scope = token.scope().unwrap_or("nothing");
-    fs::write(out.join("catalog.rs"), format!("/// What the build was allowed to read.\npub const SCOPE: &str = {scope:?};\n"))?;
+    fs::write(
+        out.join("catalog.rs"),
+        format!("/// What the build was allowed to read.\npub const SCOPE: &str = {scope:?};\n"),
+    )?;
     Ok(())
 }
 
