@@ -47,6 +47,9 @@
 //!
 //! # Where to go on
 //!
+//! The [guide](guide/index.html) has a chapter for each kind of program: a threaded server, tests, outages, a security review, a port from
+//! TypeScript. What there is, by purpose:
+//!
 //! | to | see |
 //! |---|---|
 //! | verify tokens | [`Issuer::resource_server`], [`ResourceServer`], [`Claims`], [`VerifyOptions`] |
@@ -75,6 +78,11 @@ mod events;
 #[cfg(feature = "file-cache")]
 mod file_lock;
 mod flight;
+#[cfg(doctest)]
+pub mod guide;
+// The chapters link to what these features add.
+#[cfg(all(not(doctest), doc, feature = "file-cache", feature = "testing", feature = "ureq"))]
+pub mod guide;
 mod headers;
 mod inside;
 mod introspection;

@@ -71,7 +71,8 @@ const LEVELS: &[&[&str]] = &[
     &["testing/server"],
     &["testing/issuer"],
     &["testing"],
-    // 9: the table of contents
+    // 9: chapters without code, and the table of contents
+    &["guide", "guide/decisions"],
     &["lib"],
 ];
 

@@ -8,6 +8,7 @@ mod day;
 mod explain;
 #[cfg(feature = "ureq")]
 mod faults;
+mod guide;
 mod introspection;
 mod jose;
 mod keys;

@@ -1,0 +1,27 @@
+#![doc = include_str!("../docs/guide/guide.md")]
+
+pub mod decisions;
+
+pub mod threaded_server {
+    #![doc = include_str!("../docs/guide/threaded_server.md")]
+}
+
+pub mod testing {
+    #![doc = include_str!("../docs/guide/testing.md")]
+}
+
+pub mod errors {
+    #![doc = include_str!("../docs/guide/errors.md")]
+}
+
+pub mod outages {
+    #![doc = include_str!("../docs/guide/outages.md")]
+}
+
+pub mod security_model {
+    #![doc = include_str!("../docs/guide/security_model.md")]
+}
+
+pub mod from_typescript {
+    #![doc = include_str!("../docs/guide/from_typescript.md")]
+}

@@ -1,0 +1,21 @@
+#![doc = include_str!("../../docs/guide/decisions/decisions.md")]
+
+pub mod ring {
+    #![doc = include_str!("../../docs/guide/decisions/ring.md")]
+}
+
+pub mod miniserde {
+    #![doc = include_str!("../../docs/guide/decisions/miniserde.md")]
+}
+
+pub mod no_background_thread {
+    #![doc = include_str!("../../docs/guide/decisions/no_background_thread.md")]
+}
+
+pub mod own_test_server {
+    #![doc = include_str!("../../docs/guide/decisions/own_test_server.md")]
+}
+
+pub mod defaults {
+    #![doc = include_str!("../../docs/guide/decisions/defaults.md")]
+}

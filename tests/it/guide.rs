@@ -1,0 +1,38 @@
+//! What the guide says of the code.
+
+use std::fs;
+use std::path::Path;
+
+/// Each row of the page of defaults ends with a file and what stands in it.
+#[test]
+fn the_page_of_defaults_says_what_the_code_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/guide/decisions/defaults.md")).unwrap();
+    let mut rows = 0;
+    for row in page.lines().filter(|line| line.contains("`src/")) {
+        let place = row.rsplit(" | ").next().unwrap();
+        let [_, file, between, code, _] = place.split('`').collect::<Vec<_>>()[..] else { panic!("{row}") };
+        assert_eq!(between, ": ", "{row}");
+        let source = fs::read_to_string(root.join(file)).unwrap_or_else(|_| panic!("{file} is no file"));
+        assert!(source.contains(code), "{file} has no {code}");
+        rows += 1;
+    }
+    assert!(rows >= 35, "only {rows} rows were read");
+}
+
+/// `src/guide.rs` and `src/guide/` name every chapter that there is.
+#[test]
+fn every_chapter_is_in_the_guide() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let modules: String =
+        ["src/guide.rs", "src/guide/decisions.rs"].map(|file| fs::read_to_string(root.join(file)).unwrap()).concat();
+    for folder in ["docs/guide", "docs/guide/decisions"] {
+        for entry in fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                let chapter = format!("{folder}/{}", path.file_name().unwrap().to_str().unwrap());
+                assert!(modules.contains(&chapter), "{chapter} is not in the guide");
+            }
+        }
+    }
+}
