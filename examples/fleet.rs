@@ -1,0 +1,281 @@
+//! A fleet of 100,000 clients of one issuer over a virtual day, on the library's own planning code: how far do their token requests
+//! spread after a restart of all at once, and after an outage of ten minutes?
+//!
+//! `cargo run --release --example fleet` prints the figures and draws the curves; with a file name as argument they are also written
+//! there as SVG.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+#[path = "../src/backoff.rs"]
+#[expect(dead_code, reason = "a fleet knows plain failures only")]
+mod backoff;
+#[path = "../src/m2m/plan.rs"]
+mod plan;
+
+use backoff::Backoff;
+use plan::{Moment, Phase, Plan, Schedule, Spread};
+
+const CLIENTS: u32 = 100_000;
+const DAY: u32 = 86_400;
+const LIFETIME: u32 = 3_600;
+/// Each client wants a token this often, so that is how soon it sees that one is due.
+const CALL_PERIOD_MS: u64 = 5_000;
+/// From one request of a settled client to its next: the life less a minute and half of 5 %.
+const MEAN_PERIOD_MS: u64 = 3_450_000;
+const OUTAGE: std::ops::Range<u32> = 21_600..22_200;
+
+/// How the clients of a fleet spread their refreshes.
+#[derive(Clone, Copy)]
+enum Policy {
+    NoJitter,
+    /// Every token is due up to 5 % of its life earlier, by a draw of its own.
+    FivePercent,
+    /// What the library does: besides, the second token is drawn over nearly its whole life, and so is the first after a failure.
+    Library,
+    /// For comparison: already the first token is.
+    FirstTokenToo,
+}
+
+const POLICIES: [(Policy, &str); 4] = [
+    (Policy::NoJitter, "no jitter"),
+    (Policy::FivePercent, "5 % jitter alone"),
+    (Policy::Library, "the library's"),
+    (Policy::FirstTokenToo, "first token too"),
+];
+
+/// What happens to the fleet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Story {
+    /// All start in the same five seconds.
+    Restart,
+    /// The phases differ, and at six o'clock the issuer is gone for ten minutes.
+    Outage,
+}
+
+struct Client {
+    schedule: Option<Schedule>,
+    phase: Phase,
+    backoff: Backoff,
+    /// When in each period it calls.
+    offset: u64,
+}
+
+struct Fleet {
+    clients: Vec<Client>,
+    /// The calls that will do more than to be served, earliest first: when, in milliseconds, and by whom.
+    calls: BinaryHeap<Reverse<(u64, u32)>>,
+    policy: Policy,
+    story: Story,
+    random: Random,
+    /// Token requests in each second.
+    requests: Vec<u32>,
+}
+
+impl Fleet {
+    fn new(policy: Policy, story: Story) -> Self {
+        let mut random = Random(42);
+        let (mut clients, mut calls) = (Vec::new(), BinaryHeap::new());
+        for number in 0..CLIENTS {
+            let offset = random.below(CALL_PERIOD_MS);
+            let phase = if story == Story::Restart { Phase::default() } else { Phase::Settled };
+            clients.push(Client { schedule: None, phase, backoff: Backoff::default(), offset });
+            let start = if story == Story::Restart { 0 } else { random.below(MEAN_PERIOD_MS) };
+            calls.push(Reverse((next_call(start, offset), number)));
+        }
+        Self { clients, calls, policy, story, random, requests: vec![0; usize::try_from(DAY).unwrap_or(0)] }
+    }
+
+    /// The requests in each second of the day.
+    fn run(mut self) -> Vec<u32> {
+        while let Some(Reverse((now, number))) = self.calls.pop() {
+            let second = now / 1_000;
+            let Some(count) = usize::try_from(second).ok().and_then(|second| self.requests.get_mut(second)) else {
+                break;
+            };
+            *count += 1;
+            let down =
+                self.story == Story::Outage && u32::try_from(second).is_ok_and(|second| OUTAGE.contains(&second));
+            let draw = if matches!(self.policy, Policy::NoJitter) { 0.0 } else { self.random.draw() };
+            let Some(client) = usize::try_from(number).ok().and_then(|number| self.clients.get_mut(number)) else {
+                break;
+            };
+            if down {
+                // The back-off has its jitter in any case.
+                client.backoff.failed(Duration::from_millis(now), None, self.random.draw());
+                client.phase = client.phase.failed();
+            } else {
+                client.mint(now, self.policy, draw);
+            }
+            self.calls.push(Reverse((client.next_request(now), number)));
+        }
+        self.requests
+    }
+}
+
+impl Client {
+    fn mint(&mut self, now: u64, policy: Policy, draw: f64) {
+        let (spread, phase) = self.phase.minted();
+        let spread = match policy {
+            Policy::NoJitter | Policy::FivePercent => Spread::Narrow,
+            Policy::Library => spread,
+            Policy::FirstTokenToo if self.phase == Phase::Settled => Spread::Narrow,
+            Policy::FirstTokenToo => Spread::Wide,
+        };
+        self.phase = if matches!(policy, Policy::FirstTokenToo) { Phase::Settled } else { phase };
+        self.backoff.succeeded();
+        self.schedule = Some(Schedule::new(Duration::from_secs(u64::from(LIFETIME)), moment(now), spread, draw));
+    }
+
+    /// The next call that finds more to do than to take the token: it is due, and no back-off forbids to ask.
+    fn next_request(&self, now: u64) -> u64 {
+        let due = self.schedule.map_or(now, |schedule| first_due(&schedule, now));
+        let waited =
+            self.backoff.wait(Duration::from_millis(now)).and_then(|wait| u64::try_from(wait.as_millis()).ok());
+        next_call(due.max(now + waited.unwrap_or(0)).max(now + 1), self.offset)
+    }
+}
+
+/// When the plan changes from serving alone, found by asking it.
+fn first_due(schedule: &Schedule, now: u64) -> u64 {
+    let (mut low, mut high) = (now, now + u64::from(LIFETIME) * 1_000);
+    while low < high {
+        let middle = low.midpoint(high);
+        if schedule.plan(moment(middle)) == Plan::Serve { low = middle + 1 } else { high = middle }
+    }
+    low
+}
+
+fn next_call(earliest: u64, offset: u64) -> u64 {
+    earliest.saturating_sub(offset).div_ceil(CALL_PERIOD_MS) * CALL_PERIOD_MS + offset
+}
+
+fn moment(millis: u64) -> Moment {
+    Moment { monotonic: Duration::from_millis(millis), wall: None }
+}
+
+/// SplitMix64: the same day on every machine.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn draw(&mut self) -> f64 {
+        let bits = u32::try_from(self.next() >> 32).unwrap_or(0);
+        f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+/// Requests per second, minute by minute.
+fn per_minute(requests: &[u32]) -> Vec<f64> {
+    requests.chunks(60).map(|minute| f64::from(minute.iter().sum::<u32>()) / 60.0).collect()
+}
+
+fn peak(minutes: &[f64], from: u32, to: u32) -> f64 {
+    slice(minutes, from, to).iter().fold(0.0, |peak, rate| rate.max(peak))
+}
+
+fn mean(minutes: &[f64], from: u32, to: u32) -> f64 {
+    let minutes = slice(minutes, from, to);
+    minutes.iter().sum::<f64>() / f64::from(u32::try_from(minutes.len()).unwrap_or(u32::MAX))
+}
+
+/// The minutes between two seconds of the day.
+fn slice(minutes: &[f64], from: u32, to: u32) -> &[f64] {
+    let index = |second: u32| usize::try_from(second / 60).unwrap_or(usize::MAX);
+    minutes.get(index(from)..index(to)).unwrap_or_default()
+}
+
+/// A line of blocks, a block per quarter of an hour: its peak minute on a logarithmic scale, an eighth for each factor of two.
+fn curve(minutes: &[f64]) -> String {
+    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let block = |quarter: &[f64]| {
+        let peak = quarter.iter().fold(0.0_f64, |peak, rate| rate.max(peak));
+        let mut level = BLOCKS.iter().zip(0..).take_while(|(_, n)| peak >= f64::from(8 << n));
+        level.by_ref().last().map_or(' ', |(block, _)| *block)
+    };
+    minutes.chunks(15).map(block).collect()
+}
+
+fn main() -> std::io::Result<()> {
+    println!("{CLIENTS} clients of one issuer, tokens of {LIFETIME} s, a call every 5 s each, over a virtual day.");
+    println!(
+        "Token requests per second. A column of a curve is a quarter of an hour's peak minute: ▁ 8 … █ 1024 and more.\n"
+    );
+    println!(
+        "After a restart of all at once: the restart's own minute, the rest of the first lifetime, and from the second on"
+    );
+    println!("{:18}{:>10}{:>10}{:>10}{:>10}{:>12}", "", "1st minute", "1st life", "peak", "mean", "peak / mean");
+    let mut curves = Vec::new();
+    for (policy, name) in POLICIES {
+        let minutes = per_minute(&Fleet::new(policy, Story::Restart).run());
+        let (later, average) = (peak(&minutes, LIFETIME, DAY), mean(&minutes, LIFETIME, DAY));
+        let (first, life) = (peak(&minutes, 0, 60), peak(&minutes, 60, LIFETIME));
+        println!("{name:18}{first:10.1}{life:10.1}{later:10.1}{average:10.1}{:12.2}", later / average);
+        curves.push((format!("restart, {name}"), minutes));
+    }
+    println!("\nAfter an outage of ten minutes: while it lasts, the first two minutes after it, and from then on");
+    println!("{:18}{:>10}{:>10}{:>10}{:>10}{:>12}", "", "outage", "catch-up", "peak", "mean", "peak / mean");
+    for (policy, name) in POLICIES {
+        let minutes = per_minute(&Fleet::new(policy, Story::Outage).run());
+        let after = OUTAGE.end + 120;
+        let (later, average) = (peak(&minutes, after, DAY), mean(&minutes, after, DAY));
+        let (down, catch_up) = (peak(&minutes, OUTAGE.start, OUTAGE.end), peak(&minutes, OUTAGE.end, after));
+        println!("{name:18}{down:10.1}{catch_up:10.1}{later:10.1}{average:10.1}{:12.2}", later / average);
+        curves.push((format!("outage, {name}"), minutes));
+    }
+    println!();
+    for (name, minutes) in &curves {
+        println!("{name:26}|{}|", curve(minutes));
+    }
+    if let Some(path) = std::env::args().nth(1) {
+        std::fs::write(&path, svg(&curves))?;
+        println!("\nThe curves by the minute are in {path}");
+    }
+    Ok(())
+}
+
+/// One chart above the other, requests per second on a logarithmic scale from 1 to 2048.
+fn svg(curves: &[(String, Vec<f64>)]) -> String {
+    let mut out = String::new();
+    let height = 140 * curves.len();
+    let _ = writeln!(
+        out,
+        r#"<svg xmlns="http://www.w3.org/2000/svg" width="1000" height="{height}" font-family="sans-serif" font-size="12">"#
+    );
+    let _ = writeln!(out, r#"<rect width="100%" height="100%" fill="white"/>"#);
+    for ((name, minutes), top) in curves.iter().zip((0_u32..).step_by(140)) {
+        let _ = writeln!(out, r#"<text x="40" y="{}">{name}</text>"#, top + 14);
+        for exponent in [0_u32, 5, 10] {
+            let y = f64::from(top) + 130.0 - f64::from(exponent) * 10.0;
+            let _ = writeln!(
+                out,
+                r##"<path d="M40 {y}H980" stroke="#ddd"/><text x="4" y="{}">{}</text>"##,
+                y + 4.0,
+                1 << exponent
+            );
+        }
+        let points: Vec<String> = (0_u32..)
+            .zip(minutes)
+            .map(|(minute, rate)| {
+                let (x, y) =
+                    (40.0 + f64::from(minute) * 940.0 / 1440.0, f64::from(top) + 130.0 - rate.max(1.0).log2() * 10.0);
+                format!("{x:.1},{y:.1}")
+            })
+            .collect();
+        let _ = writeln!(out, r##"<polyline fill="none" stroke="#06c" points="{}"/>"##, points.join(" "));
+    }
+    out.push_str("</svg>\n");
+    out
+}
