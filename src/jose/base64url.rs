@@ -1,16 +1,28 @@
 //! Canonical base64url without padding (RFC 7515 §2).
 
 use base64::engine::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::NO_PAD;
 
 /// The bytes of `text`; `None` for padding, the standard alphabet, white space, and non-zero trailing bits.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(text).ok()
+    engine().decode(text).ok()
 }
 
 /// As [`decode`], after what is in `bytes` already.
 pub(crate) fn append(text: &str, bytes: &mut Vec<u8>) -> Option<()> {
-    URL_SAFE_NO_PAD.decode_vec(text, bytes).ok()
+    engine().decode_vec(text, bytes).ok()
+}
+
+/// The library's vector instructions where the processor has them (it looks once): decoding is a third of what a verification costs
+/// besides the signature check.
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
+fn engine() -> base64::engine::Simd {
+    base64::engine::Simd::url_safe(NO_PAD)
+}
+
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
+fn engine() -> base64::engine::GeneralPurpose {
+    base64::engine::GeneralPurpose::new(&base64::alphabet::URL_SAFE, NO_PAD)
 }
 
 #[cfg(test)]
@@ -22,6 +34,15 @@ mod tests {
         for text in ["", "AA", "AAA", "AAAA", "-_-_", "AQAB"] {
             assert!(decode(text).is_some(), "{text}");
             assert!(append(text, &mut Vec::new()).is_some(), "{text}");
+        }
+        let long = "AZaz09-_".repeat(64);
+        assert_eq!(decode(&long).map(|bytes| bytes.len()), Some(384));
+        for at in 0..long.len() {
+            for odd in ["+", "/", "=", " ", "\n", ".", "\0", "{", "\u{e9}"] {
+                let mut text = long.clone();
+                text.replace_range(at..=at, odd);
+                assert!(decode(&text).is_none(), "{odd:?} at {at}");
+            }
         }
         for text in
             ["A", "AB", "AAB", "AA==", "AA=", "+/+/", "AA AA", "AAAA\n", "AA\r\n", " AA", "ÄÄ", "A.A", "\0\0", "AAAAA"]
