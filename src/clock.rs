@@ -1,5 +1,6 @@
 //! Time as a seam: the two clocks that decide expiry, and the deadline that bounds a call.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -92,6 +93,23 @@ impl Now {
 /// Whether a wall clock's time can be right at all (it is not before 2026).
 pub(crate) fn is_set(wall: SystemTime) -> bool {
     wall.duration_since(UNIX_EPOCH).is_ok_and(|since| since >= EARLIEST_WALL)
+}
+
+/// One call's total budget. It is counted from the first moment at which the call may have to wait: one that waits for nothing reads no
+/// clock for it.
+pub(crate) struct Budget {
+    length: Duration,
+    end: OnceCell<Deadline>,
+}
+
+impl Budget {
+    pub(crate) fn new(length: Duration) -> Self {
+        Self { length, end: OnceCell::new() }
+    }
+
+    pub(crate) fn deadline(&self) -> Deadline {
+        *self.end.get_or_init(|| Deadline::after(self.length))
+    }
 }
 
 /// The end of one call's total budget.

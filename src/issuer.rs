@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use crate::clock::{Deadline, Now};
+use crate::clock::{Budget, Deadline, Now, is_set};
 use crate::error::{Detail, Endpoint, Error, NetworkErrorKind};
 use crate::events::{Count, Event, Events, Stats};
 use crate::headers;
@@ -79,7 +79,7 @@ impl Issuer {
     pub fn preload(&self) -> Result<(), Error> {
         let deadline = self.deadline();
         self.metadata(deadline)?;
-        self.keys(deadline).map(drop)
+        self.keys(|| deadline).map(drop)
     }
 
     /// Refreshes the keys and the discovery document if they are due (past 80 % of their time to live), so that no request has to.
@@ -120,8 +120,9 @@ impl Issuer {
     pub fn snapshot(&self) -> Result<String, Error> {
         let deadline = self.deadline();
         let metadata = self.metadata(deadline)?;
-        self.keys(deadline)?;
-        let now = self.wall_now()?;
+        self.keys(|| deadline)?;
+        self.wall()?;
+        let now = self.now();
         let held = self.0.keys.with_age(now.monotonic);
         let (keys, age, ttl) = held.ok_or_else(|| Error::network(NetworkErrorKind::Io, Endpoint::Keys))?;
         let fetched_at = now.wall.checked_sub(age).ok_or_else(Error::clock)?;
@@ -164,13 +165,16 @@ impl Issuer {
         self.0.connection.refresh_deadline()
     }
 
-    /// Now, by a wall clock that can be right.
-    pub(crate) fn wall_now(&self) -> Result<Now, Error> {
+    /// The time of day, by a wall clock that can be right.
+    pub(crate) fn wall(&self) -> Result<SystemTime, Error> {
         self.0.boot();
-        let now = self.now();
-        let wall = now.set_wall().ok_or_else(Error::clock)?;
+        let wall = self.connection().clock.wall();
         let before_snapshot = self.0.boot.made_at().is_some_and(|made_at| wall < made_at);
-        if before_snapshot { Err(Error::clock()) } else { Ok(now) }
+        if is_set(wall) && !before_snapshot { Ok(wall) } else { Err(Error::clock()) }
+    }
+
+    pub(crate) fn budget(&self) -> Budget {
+        self.connection().budget()
     }
 
     pub(crate) fn events(&self) -> &Events {
@@ -181,7 +185,7 @@ impl Issuer {
         self.0.metadata(deadline).map(|held| held.value)
     }
 
-    pub(crate) fn keys(&self, deadline: Deadline) -> Result<HeldKeys, Error> {
+    pub(crate) fn keys(&self, deadline: impl FnOnce() -> Deadline) -> Result<HeldKeys, Error> {
         self.0.boot();
         self.0.keys.get(&KeySource(&self.0), deadline)
     }
@@ -223,7 +227,7 @@ impl Inner {
 
     fn metadata(&self, deadline: Deadline) -> Result<Held<Arc<Metadata>>, Error> {
         self.boot();
-        self.discovery.get(&DiscoverySource(self), deadline)
+        self.discovery.get(&DiscoverySource(self), || deadline)
     }
 
     fn key_set_url(&self, metadata: &Metadata) -> Result<String, Error> {

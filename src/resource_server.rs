@@ -139,7 +139,7 @@ impl ResourceServer {
         };
         let digest = TokenDigest::of(token);
         if let Some(known) = verified.get(digest) {
-            let keys = issuer.keys(issuer.deadline())?;
+            let keys = issuer.keys(|| issuer.deadline())?;
             if keys.value.serves(&known.key, known.algorithm) {
                 return self.verify_again(known, &keys, expectation);
             }
@@ -163,7 +163,7 @@ impl ResourceServer {
 
     /// What comes before any look into the token.
     fn admit(&self, token: &str, trace: &mut impl Trace) -> Result<(), Error> {
-        self.0.issuer.wall_now()?;
+        self.0.issuer.wall()?;
         trace.passed(Step::Clock);
         self.0.policy.check_length(token).map_err(Error::token)?;
         trace.passed(Step::Length);
@@ -178,7 +178,7 @@ impl ResourceServer {
         expectation: &Expectation<'_>,
     ) -> Result<Claims, Error> {
         let Inner { issuer, policy, .. } = &*self.0;
-        let checked = check_claims(known.claims.set(), policy, expectation, issuer.now().wall, &mut ());
+        let checked = check_claims(known.claims.set(), policy, expectation, issuer.wall()?, &mut ());
         checked.map_err(|kind| refusal(kind, policy, expectation))?;
         issuer.events().count(Count::VerifiedCacheHit);
         self.note_staleness(keys);
@@ -197,17 +197,17 @@ impl ResourceServer {
         trace.header(presented.algorithm(), presented.kid());
         presented.check_header(policy).map_err(Error::token)?;
         trace.passed(Step::Type);
-        let deadline = issuer.deadline();
-        let mut keys = issuer.keys(deadline)?;
+        let budget = issuer.budget();
+        let mut keys = issuer.keys(|| budget.deadline())?;
         trace.keys(&keys.value, keys.stale);
-        let mut verdict = presented.check(&keys.value, policy, expectation, issuer.now().wall, trace);
+        let mut verdict = presented.check(&keys.value, policy, expectation, issuer.wall()?, trace);
         if let (Verdict::UnknownKid { worth_a_fetch: true }, Some(kid)) = (&verdict, presented.kid()) {
-            let newer =
-                issuer.look_again(kid, keys.generation, deadline).inspect_err(|error| self.note_limit(error))?;
+            let newer = issuer.look_again(kid, keys.generation, budget.deadline());
+            let newer = newer.inspect_err(|error| self.note_limit(error))?;
             if let Some(newer) = newer {
                 keys = newer;
                 trace.keys(&keys.value, keys.stale);
-                verdict = presented.check(&keys.value, policy, expectation, issuer.now().wall, trace);
+                verdict = presented.check(&keys.value, policy, expectation, issuer.wall()?, trace);
             }
         }
         match verdict {

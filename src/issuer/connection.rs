@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
-use crate::clock::{Clock, Deadline, Now};
+use crate::clock::{Budget, Clock, Deadline, Now};
 use crate::error::{Detail, Endpoint, Error, NetworkError, NetworkErrorKind, OAuthError};
 use crate::events::{Event, Events};
 use crate::headers;
@@ -30,6 +30,10 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn now(&self) -> Now {
         Now::read(&*self.clock)
+    }
+
+    pub(crate) fn budget(&self) -> Budget {
+        Budget::new(self.timeout)
     }
 
     /// The end of a call's total budget, which begins now.

@@ -40,7 +40,11 @@ impl KeyCache {
     }
 
     /// The keys: from the cache where they may serve.
-    pub(crate) fn get(&self, source: &impl Source<JwkSet>, deadline: Deadline) -> Result<HeldKeys, Error> {
+    pub(crate) fn get(
+        &self,
+        source: &impl Source<JwkSet>,
+        deadline: impl FnOnce() -> Deadline,
+    ) -> Result<HeldKeys, Error> {
         match &self.fixed {
             Some(fixed) => Ok(Held { value: fixed.clone(), generation: 0, stale: false }),
             None => self.keys.get(source, deadline),

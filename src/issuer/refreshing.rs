@@ -62,13 +62,13 @@ impl<T: Clone> Refreshing<T> {
     }
 
     /// The value: from the cache where it may serve, else from the one fetch that all such callers share.
-    pub(crate) fn get(&self, source: &impl Source<T>, deadline: Deadline) -> Result<Held<T>, Error> {
+    pub(crate) fn get(&self, source: &impl Source<T>, deadline: impl FnOnce() -> Deadline) -> Result<Held<T>, Error> {
         let now = source.monotonic();
         let plan = self.state.lock().plan(now);
         match plan {
             Plan::Serve(held) => Ok(held),
             Plan::RefreshAhead(held) => Ok(self.refresh_ahead(source, held)),
-            Plan::Fetch => self.fetch(source, deadline),
+            Plan::Fetch => self.fetch(source, deadline()),
             Plan::Fail(error) => Err(error),
         }
     }
