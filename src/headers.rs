@@ -10,8 +10,14 @@ pub(crate) fn retry_after(value: &str, wall: SystemTime) -> Option<Duration> {
         .or_else(|| Some(http_date(value, wall)?.duration_since(wall).unwrap_or(Duration::ZERO).min(LONGEST)))
 }
 
-/// `max-age` of one `Cache-Control` header (RFC 9111 §5.2); of several, the first counts (§4.2.1). A quoted number is taken as well (§5.2).
-pub(crate) fn max_age(value: &str) -> Option<Duration> {
+/// `max-age` of the `Cache-Control` headers (RFC 9111 §5.2); of several, the first counts (§4.2.1).
+pub(crate) fn max_age<'h>(headers: impl IntoIterator<Item = (&'h str, &'h str)>) -> Option<Duration> {
+    let named = |(name, value): (&str, &'h str)| name.eq_ignore_ascii_case("cache-control").then_some(value);
+    headers.into_iter().filter_map(named).find_map(max_age_in)
+}
+
+/// `max-age` of one such header. A quoted number is taken as well (RFC 9111 §5.2).
+fn max_age_in(value: &str) -> Option<Duration> {
     let mut rest = value;
     while !rest.is_empty() {
         let (directive, after) = split_directive(rest);
@@ -286,7 +292,19 @@ mod tests {
             ("x-max-age=5", None),
             ("", None),
         ] {
-            assert_eq!(max_age(value), seconds.map(Duration::from_secs), "{value:?}");
+            assert_eq!(max_age([("cache-control", value)]), seconds.map(Duration::from_secs), "{value:?}");
         }
+    }
+
+    #[test]
+    fn max_age_is_found_in_any_of_several_headers() {
+        let headers = [
+            ("age", "max-age=1"),
+            ("Cache-Control", "public"),
+            ("cache-control", "max-age=5, x"),
+            ("cache-control", "max-age=6"),
+        ];
+        assert_eq!(max_age(headers), Some(Duration::from_secs(5)));
+        assert_eq!(max_age([]), None);
     }
 }

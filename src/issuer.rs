@@ -256,7 +256,7 @@ impl Inner {
     fn parse_keys(&self, response: &Response) -> Result<Fetched<JwkSet>, Error> {
         let text = body_text(Endpoint::Keys, response)?;
         let value = JwkSet::parse(text).map_err(|_| Error::invalid_response(Endpoint::Keys, Detail::Member("keys")))?;
-        let max_age = response.header("cache-control").and_then(headers::max_age);
+        let max_age = headers::max_age(response.headers());
         let ttl = max_age.map_or(self.key_ttl, |age| age.clamp(MIN_KEY_TTL, MAX_TTL));
         Ok(Fetched { value, ttl })
     }

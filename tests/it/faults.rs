@@ -547,7 +547,12 @@ fn run_case((name, fault, expected): &Row, column: usize) {
         let allowed = [Token, Introspect, Revocation].map(|endpoint| format!("{url}{}", endpoint.path()));
         assert!(client.transport.carriers().iter().all(|carrier| allowed.contains(carrier)), "{what}");
     }
-    assert!(world.server.requests().iter().all(|request| !request.path.contains("elsewhere")), "{what} was followed");
+    for request in world.server.requests() {
+        assert!(!request.path.contains("elsewhere"), "{what} was followed");
+        assert!(!request.head.contains("hunter2"), "{what}: a secret in the head");
+        assert!(request.method == "POST" || request.body.is_empty(), "{what}: a GET with a body");
+        assert!(request.method == "GET" || request.body.contains("client_secret=hunter2"), "{what}: no credentials");
+    }
 }
 
 /// The cases wait far more than they work, so many run at once.
