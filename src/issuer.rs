@@ -90,8 +90,10 @@ impl Issuer {
     pub fn refresh_if_due(&self) -> Result<(), Error> {
         self.0.boot();
         let deadline = self.deadline();
-        self.0.discovery.refresh_if_due(&DiscoverySource(&self.0), deadline)?;
-        self.0.keys.refresh_if_due(&KeySource(&self.0), deadline)
+        // The keys first and in any case: it is on them that requests depend.
+        let keys = self.0.keys.refresh_if_due(&KeySource(&self.0), deadline);
+        let discovery = self.0.discovery.refresh_if_due(&DiscoverySource(&self.0), deadline);
+        keys.and(discovery)
     }
 
     /// What the caches did so far.

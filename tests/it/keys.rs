@@ -561,6 +561,17 @@ fn refresh_if_due_tells_how_a_due_refresh_went_and_costs_nothing_when_none_is() 
 }
 
 #[test]
+fn refresh_if_due_refreshes_the_keys_even_if_the_discovery_document_cannot_be_had() {
+    let world = World::new();
+    let issuer = world.builder().key_ttl(secs(600)).build().unwrap();
+    issuer.preload().unwrap();
+    world.clock.advance(secs(24 * 3600));
+    world.test.fail(Endpoint::Discovery, 1, Fault::status(500));
+    assert_eq!(network_kind(issuer.refresh_if_due()), NetworkErrorKind::Status(500));
+    assert_eq!(world.test.requests(Endpoint::Keys), 2);
+}
+
+#[test]
 fn unusable_members_of_a_key_set_are_skipped() {
     let test = TestIssuer::new();
     test.publish_jwk(r#"{"kty":"oct","k":"AAAA","kid":"o"}"#);
