@@ -115,7 +115,7 @@ impl Material {
             Self::Rsa(key) => check_rsa(&key.n, &key.e),
             Self::P256(point) => check_point(&agreement::ECDH_P256, point),
             Self::P384(point) => check_point(&agreement::ECDH_P384, point),
-            Self::Ed25519(point) if point.len() == ED25519_LEN => Ok(()),
+            Self::Ed25519(point) if point.len() == ED25519_LEN && !is_of_small_order(point) => Ok(()),
             Self::Ed25519(_) => Err(JwkProblem::Coordinates),
         }
     }
@@ -166,6 +166,12 @@ fn check_point(curve: &'static agreement::Algorithm, point: &[u8]) -> Result<(),
     agreement::agree_ephemeral(own, &peer, |_| ()).map_err(|_| JwkProblem::Coordinates)
 }
 
+/// ring verifies with such points as well (RFC 8032 §5.1.7 does not ask to refuse them), and then signatures fit that nobody made.
+fn is_of_small_order(point: &[u8]) -> bool {
+    let parts = |point: &[u8]| point.split_last().map(|(high, low)| (high & 0x7f, low.to_vec()));
+    SMALL_ORDER.iter().any(|known| parts(known) == parts(point))
+}
+
 fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {
     match algorithm {
         Algorithm::Rs256 => Some(&signature::RSA_PKCS1_2048_8192_SHA256),
@@ -187,6 +193,30 @@ const RSA_MAX_EXPONENT: u64 = (1 << 33) - 1;
 
 /// RFC 8032 §5.1.5.
 const ED25519_LEN: usize = 32;
+
+/// Every encoding of a point whose order divides 8, those that are not canonical among them, but for the sign bit: y = 0 and 1, the
+/// two y of order 8, and p - 1, p and p + 1.
+const SMALL_ORDER: [[u8; ED25519_LEN]; 7] = [
+    [0; ED25519_LEN],
+    first_and_last(1, 0, 0),
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
+        0xac, 5, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 2, 0x88, 0x6d, 0x53, 0xfc, 5,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0xb, 0x76, 0xd, 0x10, 0x67, 0xf, 0x2a, 0x20, 0x53,
+        0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 3, 0x7a,
+    ],
+    first_and_last(0xec, 0xff, 0x7f),
+    first_and_last(0xed, 0xff, 0x7f),
+    first_and_last(0xee, 0xff, 0x7f),
+];
+
+const fn first_and_last(first: u8, between: u8, last: u8) -> [u8; ED25519_LEN] {
+    let mut point = [between; ED25519_LEN];
+    [point[0], point[ED25519_LEN - 1]] = [first, last];
+    point
+}
 
 #[cfg(test)]
 mod tests {
