@@ -79,16 +79,19 @@ fn a_certificate_is_for_its_host_only() {
 #[test]
 fn a_certificate_has_its_time() {
     let authority = Authority::new("ours");
-    for (change, good) in [
-        (expired as fn(&mut CertificateParams), false),
+    let changes: [(Change, bool); 3] = [
+        (expired, false),
         (|params| params.not_before = date_time_ymd(4000, 1, 1), false),
         (|params| params.not_before = date_time_ymd(2020, 1, 1), true),
-    ] {
+    ];
+    for (change, good) in changes {
         let server = serve(&Tls::new(authority.issue(&["localhost"], change)));
         let outcome = preload(&server.url("localhost"), trusting(&authority));
         if good { outcome.unwrap() } else { assert_refused(outcome) }
     }
 }
+
+type Change = fn(&mut CertificateParams);
 
 fn expired(params: &mut CertificateParams) {
     (params.not_before, params.not_after) = (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 1, 1));
