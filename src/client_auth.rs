@@ -18,7 +18,10 @@ pub(crate) mod signing_key;
 /// ```
 /// use aero2::{ClientAuth, Issuer};
 /// # #[cfg(feature = "ureq")] {
-/// let m2m = Issuer::new("https://acme.aero2.dev")?.m2m_client("svc-orders", "secret").client_auth(ClientAuth::SecretBasic).build()?;
+/// let m2m = Issuer::new("https://acme.aero2.dev")?
+///     .m2m_client("svc-orders", "secret")
+///     .client_auth(ClientAuth::SecretBasic)
+///     .build()?;
 /// # }
 /// # Ok::<(), aero2::Error>(())
 /// ```

@@ -9,13 +9,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Waits and time-outs do not run on it but on [`Instant`], so a clock that stands still (in a test) hangs nothing.
 ///
 /// ```
-/// use std::time::{Duration, SystemTime};
 /// use aero2::{Clock, Issuer};
+/// use std::time::{Duration, SystemTime};
 ///
 /// struct Fixed;
 /// impl Clock for Fixed {
-///     fn wall(&self) -> SystemTime { SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000) }
-///     fn monotonic(&self) -> Duration { Duration::ZERO }
+///     fn wall(&self) -> SystemTime {
+///         SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+///     }
+///     fn monotonic(&self) -> Duration {
+///         Duration::ZERO
+///     }
 /// }
 /// # #[cfg(feature = "ureq")]
 /// let issuer = Issuer::builder("https://acme.aero2.dev").clock(Fixed).build()?;

@@ -15,7 +15,7 @@ use crate::secret::SecretFailure;
 ///
 /// ```
 /// use aero2::{Error, TokenErrorKind};
-/// # let test = aero2::testing::TestIssuer::new();
+/// let test = aero2::testing::TestIssuer::new();
 /// let rs = test.issuer().resource_server().audience("orders").build()?;
 /// let err = rs.verify_token("not a token").unwrap_err();
 /// match &err {
@@ -23,7 +23,10 @@ use crate::secret::SecretFailure;
 ///     other => panic!("{other}"),
 /// }
 /// assert_eq!(err.http_status(), 401);
-/// assert_eq!(err.www_authenticate(Some("orders")).unwrap(), r#"Bearer realm="orders", error="invalid_token""#);
+/// assert_eq!(
+///     err.www_authenticate(Some("orders")).unwrap(),
+///     r#"Bearer realm="orders", error="invalid_token""#
+/// );
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -18,6 +18,18 @@ pub mod outages {
     #![doc = include_str!("../docs/guide/outages.md")]
 }
 
+pub mod many_tenants {
+    #![doc = include_str!("../docs/guide/many_tenants.md")]
+}
+
+pub mod sender_constrained {
+    #![doc = include_str!("../docs/guide/sender_constrained.md")]
+}
+
+pub mod explain {
+    #![doc = include_str!("../docs/guide/explain.md")]
+}
+
 pub mod security_model {
     #![doc = include_str!("../docs/guide/security_model.md")]
 }

@@ -26,13 +26,15 @@ pub(crate) mod answers;
 ///
 /// ```
 /// use aero2::Introspection;
-/// # let test = aero2::testing::TestIssuer::new();
-/// # test.register_resource_server("orders", "secret");
-/// # let issuer = test.issuer();
+/// let test = aero2::testing::TestIssuer::new();
+/// test.register_resource_server("orders", "secret");
+/// let issuer = test.issuer();
 /// let introspector = issuer.introspector("orders", "secret").build()?;
 ///
 /// let token = test.token().subject("u1").audience("orders").sign();
-/// let Introspection::Active(info) = introspector.introspect(&token)? else { panic!("inactive") };
+/// let Introspection::Active(info) = introspector.introspect(&token)? else {
+///     panic!("inactive")
+/// };
 /// assert_eq!(info.subject(), Some("u1"));
 ///
 /// assert!(matches!(introspector.introspect("no such token")?, Introspection::Inactive));

@@ -105,14 +105,16 @@ impl Issuer {
     /// What is not held yet is fetched. It holds nothing secret, but whoever can change it decides which tokens are taken.
     ///
     /// ```
-    /// # let test = aero2::testing::TestIssuer::new();
-    /// # let issuer = test.issuer();
+    /// let test = aero2::testing::TestIssuer::new();
+    /// let issuer = test.issuer();
     /// let saved = issuer.snapshot()?;
     ///
-    /// let no_network = |_: &aero2::Request<'_>| -> Result<aero2::Response, aero2::TransportError> {
-    ///     Err(aero2::TransportError::new(aero2::NetworkErrorKind::Connect))
-    /// };
-    /// let later = aero2::Issuer::builder(test.url()).transport(no_network).snapshot(&saved).build()?;
+    /// let no_network =
+    ///     |_: &aero2::Request<'_>| -> Result<aero2::Response, aero2::TransportError> {
+    ///         Err(aero2::TransportError::new(aero2::NetworkErrorKind::Connect))
+    ///     };
+    /// let later =
+    ///     aero2::Issuer::builder(test.url()).transport(no_network).snapshot(&saved).build()?;
     /// later.resource_server().build()?.verify_token(&test.token().sign())?;
     /// # Ok::<(), aero2::Error>(())
     /// ```

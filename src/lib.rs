@@ -11,7 +11,11 @@
 //! fn orders_api() -> Result<ResourceServer, Error> {
 //!     // Nothing is sent yet: discovery and keys are fetched at the first need, then cached.
 //!     let issuer = Issuer::new("https://acme.aero2.dev")?;
-//!     issuer.resource_server().audience("orders-api").required_scopes(["orders:read"]).build()
+//!     issuer
+//!         .resource_server()
+//!         .audience("orders-api")
+//!         .required_scopes(["orders:read"])
+//!         .build()
 //! }
 //! # #[cfg(feature = "ureq")]
 //! # assert!(orders_api().is_ok());
@@ -23,19 +27,34 @@
 //! use aero2::ResourceServer;
 //!
 //! /// Status, challenge and body for a request with that `Authorization` header.
-//! fn orders(api: &ResourceServer, authorization: Option<&str>) -> (u16, Option<String>, String) {
+//! fn orders(
+//!     api: &ResourceServer,
+//!     authorization: Option<&str>,
+//! ) -> (u16, Option<String>, String) {
 //!     match api.authorize(authorization) {
-//!         Ok(claims) => (200, None, format!("the orders of {}", claims.subject().unwrap_or("nobody"))),
-//!         Err(err) => (err.http_status(), err.www_authenticate(Some("orders")), err.to_string()),
+//!         Ok(claims) => {
+//!             (200, None, format!("the orders of {}", claims.subject().unwrap_or("nobody")))
+//!         }
+//!         Err(err) => {
+//!             (err.http_status(), err.www_authenticate(Some("orders")), err.to_string())
+//!         }
 //!     }
 //! }
 //!
 //! // Try it against the issuer that comes with the crate (feature `testing`).
 //! let test = aero2::testing::TestIssuer::new();
-//! let api = test.issuer().resource_server().audience("orders-api").required_scopes(["orders:read"]).build()?;
+//! let api = test
+//!     .issuer()
+//!     .resource_server()
+//!     .audience("orders-api")
+//!     .required_scopes(["orders:read"])
+//!     .build()?;
 //!
 //! let token = test.token().subject("u1").audience("orders-api").scope("orders:read").sign();
-//! assert_eq!(orders(&api, Some(&format!("Bearer {token}"))), (200, None, "the orders of u1".to_owned()));
+//! assert_eq!(
+//!     orders(&api, Some(&format!("Bearer {token}"))),
+//!     (200, None, "the orders of u1".to_owned())
+//! );
 //!
 //! let expired = test.token().audience("orders-api").scope("orders:read").expired().sign();
 //! let (status, challenge, body) = orders(&api, Some(&format!("Bearer {expired}")));
@@ -47,8 +66,8 @@
 //!
 //! # Where to go on
 //!
-//! The [guide](guide/index.html) has a chapter for each kind of program: a threaded server, tests, outages, a security review, a port from
-//! TypeScript. What there is, by purpose:
+//! The [guide](guide/index.html) has a chapter for each kind of program and each question: a threaded server, many tenants, tests,
+//! outages, a security review, a port from TypeScript. What there is, by purpose:
 //!
 //! | to | see |
 //! |---|---|
@@ -61,7 +80,10 @@
 //! | start while the issuer cannot be reached | [`IssuerBuilder::snapshot`], [`IssuerBuilder::static_then_remote`] |
 //! | use an HTTP client of your own | [`Transport`] |
 //! | check other signed texts with the same rigour | [`jose`] |
-//! | test your own service | `testing` (feature `testing`) |
+//! | take the tokens of many issuers | [`ByIssuer`] |
+//! | take tokens that are bound to a certificate | [`SenderConstrained`] |
+//! | find out why a token is refused | [`ResourceServer::explain`] |
+//! | test your own service | [`testing`](testing/index.html) (feature `testing`) |
 #![forbid(unsafe_code)]
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 

@@ -41,16 +41,17 @@ mod tests;
 /// and its error if it fails.
 ///
 /// ```
-/// # let test = aero2::testing::TestIssuer::new();
-/// # test.register_client("svc-orders", "secret", ["api:read"]);
-/// # let issuer = test.issuer();
+/// let test = aero2::testing::TestIssuer::new();
+/// test.register_client("svc-orders", "secret", ["api:read"]);
+/// let issuer = test.issuer();
 /// let m2m = issuer.m2m_client("svc-orders", "secret").default_scope("api:read").build()?;
 /// let token = m2m.access_token()?;
 /// assert_eq!(m2m.access_token()?.expose_secret(), token.expose_secret());
 /// assert_eq!(issuer.stats().tokens_minted(), 1);
 ///
 /// let wrong = issuer.m2m_client("svc-orders", "another secret").build()?;
-/// assert!(matches!(wrong.access_token(), Err(aero2::Error::OAuth(e)) if e.error_code() == "invalid_client"));
+/// let Err(aero2::Error::OAuth(e)) = wrong.access_token() else { panic!("accepted") };
+/// assert_eq!(e.error_code(), "invalid_client");
 /// # Ok::<(), aero2::Error>(())
 /// ```
 #[derive(Clone)]

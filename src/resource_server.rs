@@ -33,11 +33,20 @@ pub(crate) mod verified_tokens;
 ///
 /// ```
 /// use aero2::{Error, TokenErrorKind};
-/// # let test = aero2::testing::TestIssuer::new();
-/// # let issuer = test.issuer();
-/// let rs = issuer.resource_server().audience("orders").required_scopes(["orders:read"]).build()?;
+/// let test = aero2::testing::TestIssuer::new();
+/// let issuer = test.issuer();
+/// let rs = issuer
+///     .resource_server()
+///     .audience("orders")
+///     .required_scopes(["orders:read"])
+///     .build()?;
 ///
-/// let token = test.token().subject("u1").audience("orders").scope("orders:read orders:write").sign();
+/// let token = test
+///     .token()
+///     .subject("u1")
+///     .audience("orders")
+///     .scope("orders:read orders:write")
+///     .sign();
 /// let claims = rs.verify_token(&token)?;
 /// assert_eq!(claims.subject(), Some("u1"));
 /// assert!(claims.has_scope("orders:write"));
@@ -79,13 +88,16 @@ impl ResourceServer {
     /// Verifies the token in the value of an `Authorization` header (RFC 6750 §2.1).
     ///
     /// ```
-    /// # let test = aero2::testing::TestIssuer::new();
+    /// let test = aero2::testing::TestIssuer::new();
     /// let rs = test.issuer().resource_server().build()?;
     /// let header = format!("Bearer {}", test.token().sign());
     /// assert!(rs.authorize(Some(&header)).is_ok());
     ///
     /// let err = rs.authorize(None).unwrap_err();
-    /// assert_eq!((err.http_status(), err.www_authenticate(None).unwrap().as_str()), (401, "Bearer"));
+    /// assert_eq!(
+    ///     (err.http_status(), err.www_authenticate(None).unwrap().as_str()),
+    ///     (401, "Bearer")
+    /// );
     /// # Ok::<(), aero2::Error>(())
     /// ```
     ///
@@ -100,7 +112,7 @@ impl ResourceServer {
     ///
     /// ```
     /// use aero2::VerifyOptions;
-    /// # let test = aero2::testing::TestIssuer::new();
+    /// let test = aero2::testing::TestIssuer::new();
     /// let rs = test.issuer().resource_server().required_scopes(["orders:read"]).build()?;
     /// let header = format!("Bearer {}", test.token().scope("orders:read").sign());
     /// assert!(rs.authorize(Some(&header)).is_ok());

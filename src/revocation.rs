@@ -13,14 +13,14 @@ use crate::token_type_hint::TokenTypeHint;
 ///
 /// ```
 /// use aero2::{Introspection, TokenTypeHint};
-/// # let test = aero2::testing::TestIssuer::new();
-/// # let issuer = test.issuer();
+/// let test = aero2::testing::TestIssuer::new();
+/// let issuer = test.issuer();
 /// # let token = test.token().audience("orders").client_id("svc-orders").sign();
-/// # test.register_client("svc-orders", "secret", ["api:read"]);
+/// test.register_client("svc-orders", "secret", ["api:read"]);
 /// let revoker = issuer.revoker("svc-orders", "secret").build()?;
 /// revoker.revoke(&token, Some(TokenTypeHint::AccessToken))?;
 ///
-/// # test.register_resource_server("orders", "secret");
+/// test.register_resource_server("orders", "secret");
 /// let introspector = issuer.introspector("orders", "secret").build()?;
 /// assert!(matches!(introspector.introspect(&token)?, Introspection::Inactive));
 /// # Ok::<(), aero2::Error>(())

@@ -55,7 +55,8 @@ impl fmt::Debug for Secret {
 /// use aero2::SecretSource;
 /// let from_environment = SecretSource::env("ORDERS_CLIENT_SECRET");
 /// let from_file = SecretSource::file("/run/secrets/orders");
-/// let from_vault = SecretSource::from_fn(|| Ok::<_, std::io::Error>(String::from("fetched just now")));
+/// let from_vault =
+///     SecretSource::from_fn(|| Ok::<_, std::io::Error>(String::from("fetched just now")));
 /// ```
 #[derive(Clone)]
 pub struct SecretSource(Source);

@@ -10,8 +10,8 @@
 //! The code under test gets an [`Issuer`](crate::Issuer) from the outside, and the test gives it one that is wired to a [`TestIssuer`]:
 //!
 //! ```
-//! use aero2::{Error, ResourceServer, TokenErrorKind};
 //! use aero2::testing::TestIssuer;
+//! use aero2::{Error, ResourceServer, TokenErrorKind};
 //!
 //! // The service.
 //! fn greet(rs: &ResourceServer, authorization: Option<&str>) -> (u16, String) {
@@ -23,7 +23,12 @@
 //!
 //! // Its test.
 //! let test = TestIssuer::new();
-//! let rs = test.issuer().resource_server().audience("greeter").required_scopes(["greet"]).build()?;
+//! let rs = test
+//!     .issuer()
+//!     .resource_server()
+//!     .audience("greeter")
+//!     .required_scopes(["greet"])
+//!     .build()?;
 //! let header = |token: String| format!("Bearer {token}");
 //!
 //! let good = test.token().subject("u1").audience("greeter").scope("greet").sign();
@@ -32,7 +37,8 @@
 //! let without_scope = test.token().subject("u1").audience("greeter").sign();
 //! assert_eq!(greet(&rs, Some(&header(without_scope))).0, 403);
 //!
-//! let stolen_elsewhere = test.token().subject("u1").audience("another-service").scope("greet").sign();
+//! let stolen_elsewhere =
+//!     test.token().subject("u1").audience("another-service").scope("greet").sign();
 //! assert_eq!(greet(&rs, Some(&header(stolen_elsewhere))).0, 401);
 //! assert_eq!(greet(&rs, None).0, 401);
 //! # Ok::<(), Error>(())

@@ -22,7 +22,9 @@ use crate::error::NetworkErrorKind;
 /// ```
 /// use aero2::{Issuer, Request, Response, TransportError};
 ///
-/// let offline = |_: &Request<'_>| -> Result<Response, TransportError> { Ok(Response::new(503, [], Vec::new())) };
+/// let offline = |_: &Request<'_>| -> Result<Response, TransportError> {
+///     Ok(Response::new(503, [], Vec::new()))
+/// };
 /// let issuer = Issuer::builder("https://acme.aero2.dev").transport(offline).build()?;
 /// assert!(issuer.preload().unwrap_err().is_retryable());
 /// # Ok::<(), aero2::Error>(())

@@ -25,13 +25,19 @@ use crate::secret::Secret;
 ///
 /// ```
 /// use aero2::{Issuer, PrivateKeyJwt, SecretSource};
-/// # let issuer = Issuer::builder("https://acme.aero2.dev").transport(|_: &aero2::Request<'_>| Ok(aero2::Response::new(503, [], Vec::new()))).build()?;
+/// let issuer = Issuer::builder("https://acme.aero2.dev")
+///     .transport(|_: &aero2::Request<'_>| Ok(aero2::Response::new(503, [], Vec::new())))
+///     .build()?;
 /// let m2m = issuer
 ///     .m2m_client("svc-orders", SecretSource::file("/run/secrets/svc-orders.pem"))
 ///     .client_auth(PrivateKeyJwt::new().key_id("2026-11"))
 ///     .build()?;
 ///
-/// let err = issuer.m2m_client("svc-orders", "a secret text").client_auth(PrivateKeyJwt::new()).build().unwrap_err();
+/// let err = issuer
+///     .m2m_client("svc-orders", "a secret text")
+///     .client_auth(PrivateKeyJwt::new())
+///     .build()
+///     .unwrap_err();
 /// assert!(err.to_string().contains("PKCS#8 PEM"));
 /// # Ok::<(), aero2::Error>(())
 /// ```

@@ -16,7 +16,13 @@ use crate::jose::jws::VerifiedPayload;
 /// ```
 /// let test = aero2::testing::TestIssuer::new();
 /// let rs = test.issuer().resource_server().audience("orders").build()?;
-/// let token = test.token().subject("u1").audience("orders").scope("api:read api:write").claim("tenant", "acme").sign();
+/// let token = test
+///     .token()
+///     .subject("u1")
+///     .audience("orders")
+///     .scope("api:read api:write")
+///     .claim("tenant", "acme")
+///     .sign();
 ///
 /// let claims = rs.verify_token(&token)?;
 /// assert_eq!(claims.issuer(), test.url());

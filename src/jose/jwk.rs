@@ -16,11 +16,15 @@ use crate::jose::key::{Material, VerificationKey};
 /// ```
 /// use aero2::jose::Jwk;
 /// // RFC 8037, appendix A.2
-/// let jwk = Jwk::parse(r#"{"kty":"OKP","crv":"Ed25519","kid":"1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#)?;
+/// let jwk = Jwk::parse(
+///     r#"{"kty":"OKP","crv":"Ed25519","kid":"1",
+///         "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+/// )?;
 /// assert_eq!(jwk.kid(), Some("1"));
 /// let key = jwk.verification_key()?;
 ///
-/// let for_encryption = r#"{"kty":"OKP","crv":"Ed25519","use":"enc","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+/// let for_encryption = r#"{"kty":"OKP","crv":"Ed25519","use":"enc",
+///     "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 /// assert!(Jwk::parse(for_encryption)?.verification_key().is_err());
 /// # Ok::<(), aero2::Error>(())
 /// ```
@@ -84,10 +88,12 @@ impl fmt::Debug for Jwk {
 ///
 /// ```
 /// use aero2::jose::JwkSet;
-/// let set = JwkSet::parse(r#"{"keys":[
-///     {"kty":"OKP","crv":"Ed25519","kid":"1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
-///     {"kty":"oct","kid":"2","k":"c2VjcmV0"}
-/// ]}"#)?;
+/// let set = JwkSet::parse(
+///     r#"{"keys":[
+/// {"kty":"OKP","crv":"Ed25519","kid":"1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+/// {"kty":"oct","kid":"2","k":"c2VjcmV0"}
+/// ]}"#,
+/// )?;
 /// assert_eq!((set.len(), set.skipped()), (1, 1));
 /// assert_eq!(set.iter().next().and_then(|jwk| jwk.kid()), Some("1"));
 /// # Ok::<(), aero2::Error>(())

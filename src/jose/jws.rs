@@ -17,9 +17,12 @@ use crate::jose::key::{SignatureChecked, VerificationKey};
 /// ```
 /// use aero2::jose::{CompactJws, Jwk};
 /// // RFC 8037, appendix A.4
-/// let key = Jwk::parse(r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#)?.verification_key()?;
+/// let key = Jwk::parse(
+///     r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+/// )?
+/// .verification_key()?;
 /// let token = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.\
-///              hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+/// hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
 /// assert_eq!(CompactJws::parse(token)?.verify(&key)?, b"Example of Ed25519 signing");
 ///
 /// let forged = token.replacen("RXhh", "RXhi", 1);

@@ -17,7 +17,10 @@ use crate::jose::algorithm::Algorithm;
 /// ```
 /// use aero2::jose::{Algorithm, Jwk};
 /// // RFC 8037, appendix A.2
-/// let key = Jwk::parse(r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#)?.verification_key()?;
+/// let key = Jwk::parse(
+///     r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+/// )?
+/// .verification_key()?;
 /// assert_eq!(key.algorithms(), [Algorithm::EdDsa]);
 /// # Ok::<(), aero2::Error>(())
 /// ```

@@ -28,9 +28,13 @@ impl Issuer {
 /// Makes an [`M2mClient`]; from [`Issuer::m2m_client`].
 ///
 /// ```
-/// # let test = aero2::testing::TestIssuer::new();
-/// # test.register_client("svc-orders", "secret", ["api:read", "api:write"]);
-/// let m2m = test.issuer().m2m_client("svc-orders", "secret").default_scope("api:read api:write").build()?;
+/// let test = aero2::testing::TestIssuer::new();
+/// test.register_client("svc-orders", "secret", ["api:read", "api:write"]);
+/// let m2m = test
+///     .issuer()
+///     .m2m_client("svc-orders", "secret")
+///     .default_scope("api:read api:write")
+///     .build()?;
 /// assert!(m2m.access_token().is_ok());
 ///
 /// let err = test.issuer().m2m_client("svc-orders", "").build().unwrap_err();

@@ -9,14 +9,17 @@ use crate::scope::is_scope_token;
 ///
 /// ```
 /// use aero2::TokenOptions;
-/// # let test = aero2::testing::TestIssuer::new();
-/// # test.register_client("svc-orders", "secret", ["api:read", "api:write"]);
+/// let test = aero2::testing::TestIssuer::new();
+/// test.register_client("svc-orders", "secret", ["api:read", "api:write"]);
 /// let m2m = test.issuer().m2m_client("svc-orders", "secret").build()?;
 /// let read_only = TokenOptions::new().scope("api:read");
 /// assert_eq!(m2m.access_token_with(&read_only)?.scope(), Some("api:read"));
 ///
 /// let unknown = TokenOptions::new().scope("api:delete");
-/// assert!(matches!(m2m.access_token_with(&unknown), Err(aero2::Error::OAuth(e)) if e.error_code() == "invalid_scope"));
+/// let Err(aero2::Error::OAuth(e)) = m2m.access_token_with(&unknown) else {
+///     panic!("accepted")
+/// };
+/// assert_eq!(e.error_code(), "invalid_scope");
 /// # Ok::<(), aero2::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]

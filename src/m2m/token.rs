@@ -11,8 +11,8 @@ use crate::secret::Secret;
 /// last clone is dropped.
 ///
 /// ```
-/// # let test = aero2::testing::TestIssuer::new();
-/// # test.register_client("svc-orders", "secret", ["api:read"]);
+/// let test = aero2::testing::TestIssuer::new();
+/// test.register_client("svc-orders", "secret", ["api:read"]);
 /// let m2m = test.issuer().m2m_client("svc-orders", "secret").build()?;
 /// let token = m2m.access_token()?;
 /// assert!(token.authorization_header().expose_secret().starts_with("Bearer "));

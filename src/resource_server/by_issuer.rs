@@ -24,10 +24,13 @@ use crate::resource_server::options::VerifyOptions;
 /// Which tenant a token is of, its [`Claims::issuer`] tells. A clone is a pointer; share one among all threads.
 ///
 /// ```
-/// use aero2::{ByIssuer, Error, TokenErrorKind};
 /// use aero2::testing::TestIssuer;
+/// use aero2::{ByIssuer, Error, TokenErrorKind};
 ///
-/// let (acme, globex) = (TestIssuer::with_url("https://acme.aero2.dev"), TestIssuer::with_url("https://globex.aero2.dev"));
+/// let (acme, globex) = (
+///     TestIssuer::with_url("https://acme.aero2.dev"),
+///     TestIssuer::with_url("https://globex.aero2.dev"),
+/// );
 /// let tenants = ByIssuer::new([
 ///     acme.issuer().resource_server().audience("orders").build()?,
 ///     globex.issuer().resource_server().audience("orders").build()?,
@@ -35,7 +38,8 @@ use crate::resource_server::options::VerifyOptions;
 /// let claims = tenants.verify_token(&acme.token().audience("orders").sign())?;
 /// assert_eq!(claims.issuer(), "https://acme.aero2.dev");
 ///
-/// let stranger = TestIssuer::with_url("https://initech.aero2.dev").token().audience("orders").sign();
+/// let stranger =
+///     TestIssuer::with_url("https://initech.aero2.dev").token().audience("orders").sign();
 /// let Err(Error::Token(e)) = tenants.verify_token(&stranger) else { panic!("accepted") };
 /// assert_eq!(e.kind(), TokenErrorKind::WrongIssuer);
 /// # Ok::<(), Error>(())

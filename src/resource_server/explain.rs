@@ -22,13 +22,17 @@ impl ResourceServer {
     ///
     /// ```
     /// use aero2::CheckOutcome;
-    /// # let test = aero2::testing::TestIssuer::new();
+    /// let test = aero2::testing::TestIssuer::new();
     /// let rs = test.issuer().resource_server().audience("orders").build()?;
     /// let explanation = rs.explain(&test.token().audience("billing").sign());
     ///
     /// println!("{explanation}");
-    /// let failed = explanation.checks().find(|check| check.outcome() == CheckOutcome::Failed).unwrap();
-    /// assert_eq!((failed.name(), failed.detail()), ("audience", "WrongAudience: expected orders"));
+    /// let failed =
+    ///     explanation.checks().find(|check| check.outcome() == CheckOutcome::Failed).unwrap();
+    /// assert_eq!(
+    ///     (failed.name(), failed.detail()),
+    ///     ("audience", "WrongAudience: expected orders")
+    /// );
     /// # Ok::<(), aero2::Error>(())
     /// ```
     pub fn explain(&self, token: &str) -> Explanation {

@@ -12,7 +12,7 @@ use crate::scope::is_scope_token;
 ///
 /// ```
 /// use aero2::VerifyOptions;
-/// # let test = aero2::testing::TestIssuer::new();
+/// let test = aero2::testing::TestIssuer::new();
 /// let rs = test.issuer().resource_server().audience("shop").build()?;
 /// let token = test.token().audience("orders").scope("orders:write").sign();
 ///

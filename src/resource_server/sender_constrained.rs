@@ -13,8 +13,8 @@ use crate::jose::claim_set::ClaimSet;
 /// That is stricter than RFC 7800 §3.1, which has unknown methods ignored: an issuer that names two wants both.
 ///
 /// ```
-/// use aero2::{Error, SenderConstrained, TokenErrorKind, VerifyOptions};
 /// use aero2::testing::{Json, TestIssuer};
+/// use aero2::{Error, SenderConstrained, TokenErrorKind, VerifyOptions};
 /// # let certificate = [0x30, 0x03, 0x02, 0x01, 0x05];
 /// # let thumbprint = "QXx3Y8TjIKa3R7PLDG0i-TdBspoytIWUuOtMFE_m1yk";
 /// let test = TestIssuer::new();
@@ -24,10 +24,17 @@ use crate::jose::claim_set::ClaimSet;
 /// let Err(Error::Token(e)) = rs.verify_token(&bound) else { panic!("accepted") };
 /// assert_eq!(e.kind(), TokenErrorKind::SenderConstrained);
 /// // The certificate of this connection, as the TLS library gives it.
-/// assert!(rs.verify_token_with(&bound, &VerifyOptions::new().client_certificate(&certificate)).is_ok());
+/// assert!(
+///     rs.verify_token_with(&bound, &VerifyOptions::new().client_certificate(&certificate))
+///         .is_ok()
+/// );
 ///
 /// // Every token must be bound.
-/// let strict = test.issuer().resource_server().sender_constrained(SenderConstrained::Require).build()?;
+/// let strict = test
+///     .issuer()
+///     .resource_server()
+///     .sender_constrained(SenderConstrained::Require)
+///     .build()?;
 /// assert!(strict.verify_token(&test.token().sign()).is_err());
 /// # Ok::<(), Error>(())
 /// ```

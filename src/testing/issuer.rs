@@ -25,8 +25,8 @@ use crate::{Issuer, IssuerBuilder};
 /// [`CLIENT_ID`](Self::CLIENT_ID) with the scopes `api:read` and `api:write`.
 ///
 /// ```
-/// use aero2::{Error, Introspection};
 /// use aero2::testing::{Endpoint, TestIssuer};
+/// use aero2::{Error, Introspection};
 ///
 /// let test = TestIssuer::new();
 /// let issuer = test.issuer();
@@ -37,13 +37,21 @@ use crate::{Issuer, IssuerBuilder};
 /// assert!(claims.has_scope("api:read"));
 /// assert_eq!(test.requests(Endpoint::Discovery), 1);
 ///
-/// let introspector = issuer.introspector(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET).build()?;
-/// assert!(matches!(introspector.introspect(token.expose_secret())?, Introspection::Active(_)));
+/// let introspector =
+///     issuer.introspector(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET).build()?;
+/// assert!(matches!(
+///     introspector.introspect(token.expose_secret())?,
+///     Introspection::Active(_)
+/// ));
 /// test.revoke(token.expose_secret());
-/// assert!(matches!(introspector.introspect(token.expose_secret())?, Introspection::Inactive));
+/// assert!(matches!(
+///     introspector.introspect(token.expose_secret())?,
+///     Introspection::Inactive
+/// ));
 ///
 /// let wrong = issuer.m2m_client(TestIssuer::CLIENT_ID, "a wrong secret").build()?;
-/// assert!(matches!(wrong.access_token(), Err(Error::OAuth(e)) if e.error_code() == "invalid_client"));
+/// let Err(Error::OAuth(e)) = wrong.access_token() else { panic!("accepted") };
+/// assert_eq!(e.error_code(), "invalid_client");
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone)]

@@ -11,7 +11,10 @@ use std::fmt::{self, Write as _};
 ///
 /// assert_eq!(Json::from("a\"b").to_string(), r#""a\"b""#);
 /// assert_eq!(Json::from(vec!["orders", "billing"]).to_string(), r#"["orders","billing"]"#);
-/// assert_eq!(Json::object([("tier", Json::from(3)), ("trial", Json::from(false))]).to_string(), r#"{"tier":3,"trial":false}"#);
+/// assert_eq!(
+///     Json::object([("tier", Json::from(3)), ("trial", Json::from(false))]).to_string(),
+///     r#"{"tier":3,"trial":false}"#
+/// );
 /// assert_eq!(Json::raw("1e400").to_string(), "1e400");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

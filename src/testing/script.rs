@@ -31,11 +31,15 @@ impl Endpoint {
 /// A misfortune for [`TestIssuer::fail`](super::TestIssuer::fail).
 ///
 /// ```
-/// use std::time::Duration;
 /// use aero2::testing::{Endpoint, Fault, TestIssuer};
+/// use std::time::Duration;
 ///
 /// let test = TestIssuer::new();
-/// test.fail(Endpoint::Discovery, 1, Fault::status(503).header("retry-after", "7").body("<h1>down</h1>"));
+/// test.fail(
+///     Endpoint::Discovery,
+///     1,
+///     Fault::status(503).header("retry-after", "7").body("<h1>down</h1>"),
+/// );
 /// let err = test.issuer().preload().unwrap_err();
 /// assert_eq!(err.retry_after(), Some(Duration::from_secs(7)));
 /// assert!(test.issuer().preload().is_ok(), "it was to fail once");

@@ -33,10 +33,13 @@ use crate::transport::{Request, Response, Transport, TransportError};
 /// The crate `ureq_proto` writes headers and bodies, and so secrets, to the `log` facade at level trace: leave that level of that target off in production.
 ///
 /// ```
-/// use std::time::Duration;
 /// use aero2::{Error, Issuer, UreqTransport};
+/// use std::time::Duration;
 ///
-/// let transport = UreqTransport::builder().connect_timeout(Duration::from_secs(2)).no_proxy().build()?;
+/// let transport = UreqTransport::builder()
+///     .connect_timeout(Duration::from_secs(2))
+///     .no_proxy()
+///     .build()?;
 /// let issuer = Issuer::builder("https://acme.aero2.dev").transport(transport).build()?;
 ///
 /// let refused = UreqTransport::builder().root_certificates_pem(b"no PEM").build();

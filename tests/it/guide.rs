@@ -1,7 +1,7 @@
 //! What the guide says of the code.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Each row of the page of defaults ends with a file and what stands in it.
 #[test]
@@ -35,4 +35,30 @@ fn every_chapter_is_in_the_guide() {
             }
         }
     }
+}
+
+/// What is longer is cut off in the rendered pages.
+#[test]
+fn examples_are_as_wide_as_the_rendered_page() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for path in files(&root.join("src")).into_iter().chain(files(&root.join("docs/guide"))) {
+        let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+        if !is_rust && path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let mut inside = false;
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            let comment = line.trim_start().strip_prefix("///").or(line.trim_start().strip_prefix("//!"));
+            let Some(text) = (if is_rust { comment } else { Some(line) }) else { continue };
+            inside ^= text.trim_start().starts_with("```");
+            let shown = text.strip_prefix(' ').filter(|_| is_rust).unwrap_or(text);
+            let fits = !inside || shown.starts_with("# ") || shown.chars().count() <= 92;
+            assert!(fits, "{}: {line}", path.display());
+        }
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
