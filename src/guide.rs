@@ -6,6 +6,22 @@ pub mod threaded_server {
     #![doc = include_str!("../docs/guide/threaded_server.md")]
 }
 
+pub mod gateways {
+    #![doc = include_str!("../docs/guide/gateways.md")]
+}
+
+pub mod build_scripts {
+    #![doc = include_str!("../docs/guide/build_scripts.md")]
+}
+
+pub mod plugins {
+    #![doc = include_str!("../docs/guide/plugins.md")]
+}
+
+pub mod client_authentication {
+    #![doc = include_str!("../docs/guide/client_authentication.md")]
+}
+
 pub mod testing {
     #![doc = include_str!("../docs/guide/testing.md")]
 }
