@@ -13,5 +13,5 @@ pub(crate) fn slack() -> Duration {
 }
 
 fn emulated() -> bool {
-    std::env::var_os("AERO2_TEST_RUNNER").is_some()
+    std::env::var_os("AERO2_TEST_RUNNER").is_some_and(|runner| !runner.is_empty())
 }
