@@ -12,7 +12,8 @@ use std::process::{Command, ExitCode};
 use aero2::testing::{Endpoint, TestIssuer};
 
 fn main() -> ExitCode {
-    match run(env::args().skip(1).collect()) {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match run(&arguments) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(problem) => {
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Vec<String>) -> Result<bool, String> {
+fn run(arguments: &[String]) -> Result<bool, String> {
     let (program, arguments) = arguments.split_first().ok_or("usage: with_test_issuer PROGRAM [ARGUMENTS]")?;
     let test = TestIssuer::new();
     let server = test.serve().map_err(|err| format!("no port: {err}"))?;

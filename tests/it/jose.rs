@@ -145,12 +145,14 @@ fn an_rsa_signature_of_one_padding_or_digest_is_none_of_another() {
     }
 }
 
+type Change = fn(&mut Vec<u8>);
+
 #[test]
 fn a_signature_has_exactly_the_size_of_its_algorithm() {
     for algorithm in Algorithm::ALL {
         let (token, jwk) = signed(algorithm);
         let key = key(&jwk);
-        let changes: [(&str, fn(&mut Vec<u8>)); 8] = [
+        let changes: [(&str, Change); 8] = [
             ("longer", |bytes| bytes.push(0)),
             ("longer in front", |bytes| bytes.insert(0, 0)),
             ("shorter", |bytes| bytes.truncate(bytes.len() - 1)),
