@@ -3,6 +3,7 @@
 //
 // usage: node oidc-provider.mjs PORT   (0: any). Its keys are new in every process, so a restart is a key rotation.
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { exportJWK, SignJWT } from 'jose';
 import { errors, Provider } from 'oidc-provider';
@@ -30,6 +31,13 @@ function client(client_id, token_endpoint_auth_method, scope = 'api:read api:wri
     };
 }
 
+// A client that has a key: the issuer knows the public half (tests/data/client-keys).
+function keyClient(client_id, alg, file) {
+    const jwk = JSON.parse(readFileSync(new URL(`../data/client-keys/${file}.jwk`, import.meta.url)));
+    const { client_secret, ...rest } = client(client_id, 'private_key_jwt');
+    return { ...rest, token_endpoint_auth_signing_alg: alg, jwks: { keys: [{ ...jwk, kid: client_id, use: 'sig' }] } };
+}
+
 const server = createServer();
 await new Promise((resolve) => server.listen(Number(process.argv[2]), '127.0.0.1', resolve));
 const issuer = `http://127.0.0.1:${server.address().port}`;
@@ -40,11 +48,18 @@ const provider = new Provider(issuer, {
         client('reader', 'client_secret_post', 'api:read'),
         client('basic', 'client_secret_basic'),
         client('svc:100%', 'client_secret_basic'),
+        keyClient('es256', 'ES256', 'es256'),
+        keyClient('eddsa', 'EdDSA', 'eddsa'),
+        keyClient('rs256', 'RS256', 'rs256'),
+        keyClient('ps256', 'PS256', 'rs256'),
     ],
     jwks: { keys: Object.values(keys).map(({ jwk }) => jwk) },
     scopes: ['api:read', 'api:write'],
-    clientAuthMethods: ['client_secret_post', 'client_secret_basic'],
-    enabledJWA: { idTokenSigningAlgValues: Object.keys(keys) },
+    clientAuthMethods: ['client_secret_post', 'client_secret_basic', 'private_key_jwt'],
+    enabledJWA: {
+        idTokenSigningAlgValues: Object.keys(keys),
+        clientAuthSigningAlgValues: ['ES256', 'EdDSA', 'RS256', 'PS256'],
+    },
     ttl: { ClientCredentials: 600, IdToken: 600 },
     features: {
         devInteractions: { enabled: false },

@@ -1,7 +1,9 @@
 //! npm's certified `oidc-provider`: all three capabilities over real HTTP, through `UreqTransport`.
 
+use aero2::jose::Algorithm;
 use aero2::{
-    AccessToken, ClientAuth, Error, Introspection, Issuer, M2mClient, ResourceServer, TokenErrorKind, TokenOptions,
+    AccessToken, ClientAuth, Error, Introspection, Issuer, M2mClient, PrivateKeyJwt, ResourceServer, TokenErrorKind,
+    TokenOptions,
 };
 use aero2_interop::Peer;
 
@@ -78,6 +80,34 @@ fn both_ways_of_client_authentication_carry_every_character() {
     {
         let m2m = issuer.m2m_client(id, peer.says("secret")).client_auth(auth).build().unwrap();
         m2m.access_token().unwrap_or_else(|e| panic!("{id}: {e}"));
+    }
+}
+
+#[test]
+fn a_client_shows_who_it_is_by_its_key() {
+    let peer = Peer::oidc_provider(0);
+    let issuer = Issuer::new(peer.issuer_url()).unwrap();
+    let endpoint = format!("{}/token", peer.issuer_url());
+    for (id, pem, algorithm) in [
+        ("es256", include_str!("../../data/client-keys/es256.pem"), Algorithm::Es256),
+        ("eddsa", include_str!("../../data/client-keys/eddsa.pem"), Algorithm::EdDsa),
+        ("rs256", include_str!("../../data/client-keys/rs256.pem"), Algorithm::Rs256),
+        ("ps256", include_str!("../../data/client-keys/rs256.pem"), Algorithm::Ps256),
+    ] {
+        let assertion = PrivateKeyJwt::new().algorithm(algorithm);
+        for auth in [assertion.clone(), assertion.clone().key_id(id), assertion.clone().audience(&endpoint)] {
+            let m2m = issuer.m2m_client(id, pem).client_auth(auth).default_scope("api:read").build().unwrap();
+            let token = m2m.access_token().unwrap_or_else(|e| panic!("{id}: {e}"));
+            let introspector = issuer.introspector(id, pem).client_auth(assertion.clone()).build().unwrap();
+            let answer = introspector.introspect(token.expose_secret()).unwrap();
+            assert!(matches!(answer, Introspection::Active(_)));
+            let revoker = issuer.revoker(id, pem).client_auth(assertion.clone()).build().unwrap();
+            revoker.revoke(token.expose_secret(), None).unwrap();
+        }
+        let other_key = include_str!("../../data/client-keys/es384.pem");
+        let wrong = issuer.m2m_client(id, other_key).client_auth(PrivateKeyJwt::new()).build().unwrap();
+        let error = wrong.access_token().unwrap_err();
+        assert!(matches!(&error, Error::OAuth(e) if e.error_code() == "invalid_client"), "{error:?}");
     }
 }
 
