@@ -9,7 +9,8 @@ use crate::Clock;
 
 /// A [`Clock`] that a test moves by hand. A clone shares its time.
 ///
-/// It starts at 2026-12-01T00:00:00Z on the wall and at zero on the monotonic clock.
+/// It starts at the present second on the wall, so that it goes with a [`TestIssuer`](super::TestIssuer) that runs by the machine's clock,
+/// and at zero on the monotonic clock. Where a test prints times, it sets the wall first.
 ///
 /// ```
 /// use aero2::testing::{ManualClock, TestIssuer};
@@ -39,7 +40,7 @@ struct Times {
 impl ManualClock {
     /// A clock at the start.
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Times { wall: UNIX_EPOCH + START, monotonic: Duration::ZERO })))
+        Self(Arc::new(Mutex::new(Times { wall: present_second(), monotonic: Duration::ZERO })))
     }
 
     /// Moves both clocks forward, as time does.
@@ -82,8 +83,14 @@ impl Clock for ManualClock {
     }
 }
 
-/// 2026-12-01T00:00:00Z: a clock before 2026 counts as not set.
-const START: Duration = Duration::from_secs(1_796_083_200);
+/// On a machine whose own clock is not set it is 2026-12-01T00:00:00Z: a clock before 2026 counts as not set.
+fn present_second() -> SystemTime {
+    let present = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    UNIX_EPOCH + Duration::from_secs(if present < YEAR_2026 { STAND_IN } else { present })
+}
+
+const STAND_IN: u64 = 1_796_083_200;
+const YEAR_2026: u64 = 1_767_225_600;
 
 #[cfg(test)]
 mod tests {

@@ -97,6 +97,7 @@ fn a_key_without_a_choice_is_named_ambiguous() {
 #[test]
 fn the_table_says_what_was_expected_and_what_was_found() {
     let world = World::new();
+    world.clock.set_wall(std::time::UNIX_EPOCH + secs(1_796_083_200));
     let token = world.test.token().audience("orders").scope("read").lifetime(secs(600)).sign();
     let table = format!(
         "\
