@@ -34,6 +34,10 @@ pub mod outages {
     #![doc = include_str!("../docs/guide/outages.md")]
 }
 
+pub mod introspection {
+    #![doc = include_str!("../docs/guide/introspection.md")]
+}
+
 pub mod many_tenants {
     #![doc = include_str!("../docs/guide/many_tenants.md")]
 }
