@@ -138,8 +138,8 @@ impl Inner {
         loop {
             match errand.flight.board(join, deadline) {
                 Boarding::Leader(takeoff) => return self.lead(takeoff, errand, deadline),
-                Boarding::Landed(landing) if landing.asked || errand.want == Want::Any => return landing.outcome,
-                // Nobody was asked, so this may be a token from before the call. Every flight from now on took off after it.
+                Boarding::Landed(landing) if landing.serves(errand.want) => return landing.outcome,
+                // Every flight from now on took off after the call.
                 Boarding::Landed(_) => join = Join::Current,
                 Boarding::TimedOut => return Err(Error::network(NetworkErrorKind::Timeout, Endpoint::Token)),
                 Boarding::Reentrant => return Err(Error::network(NetworkErrorKind::Reentrant, Endpoint::Token)),

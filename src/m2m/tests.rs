@@ -112,6 +112,24 @@ fn all_who_wait_for_a_leader_that_panics_get_an_error() {
 }
 
 #[test]
+fn a_thread_that_calls_back_into_its_own_issuer_harms_no_other() {
+    let test = TestIssuer::new();
+    let m2m = client(&test);
+    let flight = flight(&m2m);
+    let reentrant = Error::network(NetworkErrorKind::Reentrant, Endpoint::Token);
+    thread::scope(|scope| {
+        let takeoff = flight.try_lead().unwrap();
+        let waiter = scope.spawn(|| m2m.access_token());
+        while flight.waiting() != 1 {
+            thread::yield_now();
+        }
+        m2m.0.cache.fail(&m2m.0.default, &flight, &reentrant, m2m.0.issuer.now(), 0.5);
+        takeoff.land(Landing { outcome: Err(reentrant), asked: true });
+        waiter.join().unwrap().unwrap();
+    });
+}
+
+#[test]
 fn what_a_leader_found_in_the_cache_is_not_good_enough_for_a_forced_refresh() {
     let test = TestIssuer::new();
     let m2m = client(&test);

@@ -28,6 +28,17 @@ pub(crate) struct Landing {
     pub(crate) asked: bool,
 }
 
+impl Landing {
+    /// Whether a waiter may take it for the answer to his own call.
+    pub(crate) fn serves(&self, want: Want) -> bool {
+        match &self.outcome {
+            Err(error) if is_reentrant(error) => false,
+            // Where nobody was asked, the token may be one from before the call.
+            _ => self.asked || want == Want::Any,
+        }
+    }
+}
+
 pub(crate) type TokenFlight = Arc<Flight<Landing>>;
 
 /// What the cache has for a caller.
@@ -103,8 +114,12 @@ impl TokenCache {
         replaced.is_some()
     }
 
-    /// Notes a failure. One that binds everybody counts even if the cache was cleared meanwhile.
+    /// Notes a failure. One that binds everybody counts even if the cache was cleared meanwhile; what a thread has done to itself counts
+    /// for nobody.
     pub(crate) fn fail(&self, asked: &Arc<Asked>, flight: &TokenFlight, error: &Error, now: Now, draw: f64) {
+        if is_reentrant(error) {
+            return;
+        }
         let mut state = self.0.lock();
         let entry = state.find(asked);
         let noted = entry.filter(|entry| Arc::ptr_eq(&entry.flight, flight) || binds(error));
@@ -255,6 +270,11 @@ fn moment(now: Now) -> Moment {
 /// answer that will not change by itself.
 fn binds(error: &Error) -> bool {
     asked_to_wait(error).is_some() || matches!(error, Error::OAuth(_) if !error.is_retryable())
+}
+
+/// The leader's transport called back into its issuer: that is between this thread and itself.
+fn is_reentrant(error: &Error) -> bool {
+    matches!(error, Error::Network(e) if e.kind() == NetworkErrorKind::Reentrant)
 }
 
 /// The token endpoint's `Retry-After`. A wait for another endpoint may be our own caution, and that one's cache keeps it.
