@@ -283,6 +283,22 @@ fn a_retry_after_that_lands_after_clear_cache_binds_all_the_same() {
 }
 
 #[test]
+fn a_plain_failure_that_lands_after_clear_cache_keeps_nobody_from_asking() {
+    let world = world();
+    let m2m = client(&world.issuer());
+    fail(&world, 1, 503);
+    let gate = world.test.gate(Endpoint::Token);
+    thread::scope(|scope| {
+        let before = scope.spawn(|| m2m.access_token().map(drop));
+        gate.wait_until_reached(1);
+        m2m.clear_cache();
+        gate.release();
+        before.join().unwrap().unwrap_err();
+    });
+    m2m.access_token().unwrap();
+}
+
+#[test]
 fn a_token_rejected_during_its_refresh_is_served_to_nobody_more() {
     let world = world();
     let m2m = client(&world.issuer());
