@@ -56,6 +56,7 @@
 //! | a whole program, or one in another language | [`TestIssuer::serve`] |
 
 mod answers;
+mod assertion;
 mod clock;
 mod form;
 mod issuer;

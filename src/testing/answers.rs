@@ -7,10 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use miniserde::json::{self, Number, Object, Value};
 
+use super::assertion;
 use super::form::{self, Form, Refusal};
 use super::json::Json;
 use super::script::{Endpoint, FaultKind, Patience};
-use super::state::{Client, State};
+use super::state::{Client, Proof, State};
 use super::token::{TestToken, numeric_date};
 use crate::{NetworkErrorKind, Response};
 
@@ -151,7 +152,7 @@ fn keys(state: &State, path: &str) -> Response {
 }
 
 fn token(state: &Arc<State>, name: &str, incoming: &Incoming<'_>) -> Result<Json, Refusal> {
-    let (form, id, client) = authenticated(state, incoming)?;
+    let (form, id, client) = authenticated(state, name, incoming)?;
     match form.one("grant_type")? {
         Some("client_credentials") => {}
         Some(_) => return Err(Refusal::new(400, "unsupported_grant_type", "only client_credentials is supported")),
@@ -182,7 +183,7 @@ fn token(state: &Arc<State>, name: &str, incoming: &Incoming<'_>) -> Result<Json
 }
 
 fn introspection(state: &State, site: &Site, name: &str, incoming: &Incoming<'_>) -> Result<Json, Refusal> {
-    let (form, caller, _) = authenticated(state, incoming)?;
+    let (form, caller, _) = authenticated(state, name, incoming)?;
     let token = form.one("token")?.ok_or(Refusal::new(400, "invalid_request", "token is missing"))?;
     let inactive = Json::object([("active", false)]);
     if state.registry.lock().revoked.contains(token) {
@@ -225,7 +226,7 @@ fn concerns(claims: &Object, caller: &str) -> bool {
 
 /// RFC 7009 §2.1: a client revokes its own tokens; whatever else it asks is answered alike, and does nothing.
 fn revocation(state: &State, site: &Site, incoming: &Incoming<'_>) -> Result<Json, Refusal> {
-    let (form, caller, _) = authenticated(state, incoming)?;
+    let (form, caller, _) = authenticated(state, &site.url, incoming)?;
     let token = form.one("token")?.ok_or(Refusal::new(400, "invalid_request", "token is missing"))?;
     let claims = good_claims(state, site, token);
     let client_id = claims.as_ref().and_then(|claims| claims.get("client_id"));
@@ -274,34 +275,46 @@ fn seconds(value: &Value) -> Option<f64> {
     }
 }
 
-/// The form and the client that proved to be itself (RFC 6749 §2.3.1).
-fn authenticated(state: &State, incoming: &Incoming<'_>) -> Result<(Form, String, Client), Refusal> {
+/// The form and the client that proved to be itself (RFC 6749 §2.3.1, RFC 7523 §2.2).
+fn authenticated(state: &State, name: &str, incoming: &Incoming<'_>) -> Result<(Form, String, Client), Refusal> {
     let media_type = incoming.content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
     if !media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return Err(Refusal::new(400, "invalid_request", "the body must be application/x-www-form-urlencoded"));
     }
     let form = Form::parse(incoming.body).ok_or(Refusal::new(400, "invalid_request", "the body is no form"))?;
-    let (method, id, secret) = match incoming.authorization {
-        Some(_) if form.one("client_secret")?.is_some() => {
-            return Err(Refusal::new(400, "invalid_request", "two ways of client authentication at once"));
-        }
-        Some(authorization) => {
+    let (secret, jwt) = (form.one("client_secret")?, form.one("client_assertion")?);
+    if [secret, jwt, incoming.authorization].iter().flatten().count() > 1 {
+        return Err(Refusal::new(400, "invalid_request", "two ways of client authentication at once"));
+    }
+    let (method, id, shown) = match (incoming.authorization, jwt) {
+        (Some(authorization), _) => {
             let (id, secret) = form::basic_credentials(authorization).ok_or(INVALID_CLIENT)?;
             ("client_secret_basic", id, secret)
         }
-        None => {
-            let [id, secret] = [form.one("client_id")?, form.one("client_secret")?];
-            let (id, secret) = id.zip(secret).ok_or(INVALID_CLIENT)?;
+        (None, Some(jwt)) => {
+            let id = assertion::claimed_client(jwt).ok_or(INVALID_CLIENT)?;
+            ("private_key_jwt", id, jwt.to_owned())
+        }
+        (None, None) => {
+            let (id, secret) = form.one("client_id")?.zip(secret).ok_or(INVALID_CLIENT)?;
             ("client_secret_post", id.to_owned(), secret.to_owned())
         }
     };
-    let client = state.registry.lock().clients.get(&id).cloned();
-    match client {
-        Some(client) if client.secret == secret && state.settings.auth_methods.iter().any(|known| known == method) => {
-            Ok((form, id, client))
-        }
-        _ => Err(INVALID_CLIENT),
-    }
+    let client = state.registry.lock().clients.get(&id).cloned().ok_or(INVALID_CLIENT)?;
+    let proved = match &client.proof {
+        Proof::Secret(secret) => jwt.is_none() && *secret == shown,
+        Proof::Key(key) => jwt.is_some_and(|jwt| is_new_assertion(state, &form, jwt, (key, &id, name))),
+    };
+    let taken = state.settings.auth_methods.iter().any(|known| known == method);
+    if proved && taken { Ok((form, id, client)) } else { Err(INVALID_CLIENT) }
+}
+
+/// RFC 7523 §3: of the right type, naming no other client than the form, good, and not used before.
+fn is_new_assertion(state: &State, form: &Form, jwt: &str, (key, id, name): (&str, &str, &str)) -> bool {
+    let is = |member: &str, expected: &str| form.one(member).is_ok_and(|value| value.is_none_or(|v| v == expected));
+    let typed = form.all("client_assertion_type").eq([assertion::JWT_BEARER]) && is("client_id", id);
+    let jti = assertion::verified(jwt, key, id, name, state.now()).filter(|_| typed);
+    jti.is_some_and(|jti| state.registry.lock().assertions.insert(jti))
 }
 
 fn json_answer(status: u16, body: &Json) -> Response {

@@ -13,7 +13,7 @@ use super::json::Json;
 use super::memory::TestTransport;
 use super::script::{Endpoint, Fault, Gate, Script};
 use super::server::TestServer;
-use super::state::{Client, Settings, State};
+use super::state::{Proof, Settings, State};
 use super::token::{TestToken, random_text};
 use crate::jose::Algorithm;
 use crate::{Issuer, IssuerBuilder};
@@ -158,12 +158,19 @@ impl TestIssuer {
     /// Registers a client for client_credentials with these scopes, or replaces it.
     pub fn register_client<S: Into<String>>(&self, id: &str, secret: &str, scopes: impl IntoIterator<Item = S>) {
         let scopes = Some(scopes.into_iter().map(Into::into).collect());
-        self.state.registry.lock().clients.insert(id.to_owned(), Client { secret: secret.to_owned(), scopes });
+        self.state.register(id, Proof::Secret(secret.to_owned()), scopes);
+    }
+
+    /// Registers a client for client_credentials that has a key instead of a secret; `jwk` is the public half. It needs an issuer that
+    /// takes `private_key_jwt` ([`TestIssuerBuilder::client_auth_methods`]). Each assertion is taken once.
+    pub fn register_client_key<S: Into<String>>(&self, id: &str, jwk: &str, scopes: impl IntoIterator<Item = S>) {
+        let scopes = Some(scopes.into_iter().map(Into::into).collect());
+        self.state.register(id, Proof::Key(jwk.to_owned()), scopes);
     }
 
     /// Registers a client that may introspect and revoke, and not mint (`unauthorized_client`), as most resource servers are.
     pub fn register_resource_server(&self, id: &str, secret: &str) {
-        self.state.registry.lock().clients.insert(id.to_owned(), Client { secret: secret.to_owned(), scopes: None });
+        self.state.register(id, Proof::Secret(secret.to_owned()), None);
     }
 
     /// Sets or replaces a member of the discovery document.
@@ -282,7 +289,8 @@ impl TestIssuerBuilder {
         Self(Settings { keys_max_age: Some(max_age), ..self.0 })
     }
 
-    /// Sets the ways of client authentication that are advertised and taken, of `client_secret_post` and `client_secret_basic`.
+    /// Sets the ways of client authentication that are advertised and taken, of `client_secret_post`, `client_secret_basic` and
+    /// `private_key_jwt`.
     /// Defaults to post only.
     #[must_use]
     pub fn client_auth_methods<M: Into<String>>(self, methods: impl IntoIterator<Item = M>) -> Self {

@@ -27,19 +27,33 @@ pub(super) struct Registry {
     pub(super) clients: BTreeMap<String, Client>,
     pub(super) refresh_tokens: BTreeMap<String, (String, SystemTime)>,
     pub(super) revoked: BTreeSet<String>,
+    /// The `jti` of assertions that were used.
+    pub(super) assertions: BTreeSet<String>,
     pub(super) metadata: BTreeMap<String, Option<Json>>,
 }
 
 #[derive(Clone)]
 pub(super) struct Client {
-    pub(super) secret: String,
+    pub(super) proof: Proof,
     /// `None` for a client that is not registered for client_credentials.
     pub(super) scopes: Option<Vec<String>>,
+}
+
+/// What a client shows who it is by.
+#[derive(Clone)]
+pub(super) enum Proof {
+    Secret(String),
+    /// A JWK: the public half.
+    Key(String),
 }
 
 impl State {
     pub(super) fn now(&self) -> SystemTime {
         self.settings.clock.as_ref().map_or_else(SystemTime::now, Clock::wall)
+    }
+
+    pub(super) fn register(&self, id: &str, proof: Proof, scopes: Option<Vec<String>>) {
+        self.registry.lock().clients.insert(id.to_owned(), Client { proof, scopes });
     }
 
     pub(super) fn signing_key(&self, algorithm: Algorithm) -> Arc<SigningKey> {

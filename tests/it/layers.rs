@@ -63,7 +63,7 @@ const LEVELS: &[&[&str]] = &[
     &["resource_server/builder", "resource_server/by_issuer", "resource_server/explain", "m2m/builder"],
     // 8: an issuer for tests, built on the public API only, like a user's
     &["testing/json", "testing/clock", "testing/script"],
-    &["testing/keys", "testing/form"],
+    &["testing/keys", "testing/form", "testing/assertion"],
     &["testing/state"],
     &["testing/token"],
     &["testing/answers"],

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use aero2::jose::{Algorithm, CompactJws, Jwk};
-use aero2::testing::ManualClock;
+use aero2::testing::{ManualClock, TestIssuer};
 use aero2::{ClientAuth, Error, Introspection, Issuer, PrivateKeyJwt, Request, Response, SecretSource, Transport};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -213,4 +213,36 @@ fn a_bad_key_from_a_source_fails_the_call_and_shows_nowhere() {
     assert!(matches!(error, Error::Config(_)));
     assert!(!format!("{error:?}").contains('!'));
     assert!(desk.posted().is_empty());
+}
+
+#[test]
+fn all_three_capabilities_work_with_a_key_and_with_no_other() {
+    let test = TestIssuer::builder().client_auth_methods(["private_key_jwt"]).build();
+    test.register_client_key("svc", ES256_PUBLIC, ["api:read"]);
+    let issuer = test.issuer();
+    let auth = || PrivateKeyJwt::new().key_id("1");
+    let m2m = issuer.m2m_client("svc", ES256).client_auth(auth()).build().unwrap();
+    let token = m2m.access_token().unwrap();
+    let introspector = issuer.introspector("svc", ES256).client_auth(auth()).build().unwrap();
+    assert!(matches!(introspector.introspect(token.expose_secret()), Ok(Introspection::Active(_))));
+    let revoker = issuer.revoker("svc", ES256).client_auth(auth()).build().unwrap();
+    revoker.revoke(token.expose_secret(), None).unwrap();
+    assert!(matches!(introspector.introspect(token.expose_secret()), Ok(Introspection::Inactive)));
+
+    let to_another = auth().audience("https://another.example");
+    for (id, pem, auth) in [("svc", EDDSA, auth()), ("nobody", ES256, auth()), ("svc", ES256, to_another)] {
+        let refused = issuer.m2m_client(id, pem).client_auth(auth).build().unwrap().access_token();
+        assert!(matches!(refused, Err(Error::OAuth(e)) if e.error_code() == "invalid_client"));
+    }
+    let with_secret = issuer.m2m_client(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET).build().unwrap();
+    assert!(with_secret.access_token().is_err(), "this issuer takes keys only");
+}
+
+#[test]
+fn the_parameters_of_the_assertion_are_not_for_others() {
+    let issuer = Desk::default().issuer(ManualClock::new());
+    for name in ["client_assertion", "client_assertion_type"] {
+        let client = issuer.m2m_client("svc", "secret").param(name, "x").build();
+        assert!(matches!(client, Err(Error::Config(e)) if e.to_string().contains(name)), "{name}");
+    }
 }
