@@ -133,3 +133,11 @@ impl fmt::Debug for TokenInfo {
         f.debug_struct("TokenInfo").finish_non_exhaustive()
     }
 }
+
+/// Serializes as the object that came, `active` and all.
+#[cfg(feature = "serde")]
+impl serde::Serialize for TokenInfo {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.claims.serialize(serializer)
+    }
+}

@@ -275,3 +275,12 @@ fn a_secret_rotated_at_its_source_is_tried_once_more() {
     assert!(matches!(fixed.introspect("t"), Err(Error::OAuth(_))));
     assert_eq!(world.test.requests(Endpoint::Introspection), 3);
 }
+
+#[cfg(feature = "serde")]
+#[test]
+fn token_info_serializes_as_the_answer_that_came() {
+    let answer = r#"{"active":true,"sub":"u1","tenant":{"id":7}}"#;
+    let Introspection::Active(info) = answered(answer).unwrap() else { panic!("inactive") };
+    assert_eq!(serde_json::to_string(&info).unwrap(), r#"{"active":true,"sub":"u1","tenant":{"id":7}}"#);
+    assert!(answered(r#"{"active":true,"sub":null}"#).is_err());
+}
