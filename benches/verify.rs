@@ -62,7 +62,7 @@ fn verify() {
         let ours = || drop(black_box(f.rs.verify_token(black_box(&f.token)).unwrap()));
         let (base_allocations, allocations) = (allocations::per_call(|| f.raw.verify()), allocations::per_call(ours));
         let mut contenders = [Contender::new(|| f.raw.verify()), Contender::new(ours)];
-        run(&mut contenders, 400);
+        run(&mut contenders, 4000);
         let [raw, ours] = &contenders;
         println!(
             "| {algorithm:?} | {} | {:.1} | {:.1} | {:.3} | {base_allocations}, {} |",
@@ -94,7 +94,7 @@ fn repeated() {
         let count = allocations::per_call(&mut hit);
         let mut contenders =
             [Contender::new(|| drop(f.rs.verify_token(black_box(&f.token)).unwrap())), Contender::new(hit)];
-        run(&mut contenders, 200);
+        run(&mut contenders, 1000);
         let [full, hit] = &contenders;
         let faster = 1.0 / ratio(hit, full);
         let each = bytes / tokens.len();
@@ -152,7 +152,7 @@ fn m2m() {
     for (name, call) in [("access_token", &plain as &dyn Fn()), ("access_token_with(scope)", &scoped)] {
         let count = allocations::per_call(call);
         let mut contenders = [Contender::new(call)];
-        run(&mut contenders, 200);
+        run(&mut contenders, 1000);
         println!("| {name} | {:.0} | {count} |", contenders[0].best());
     }
 }
@@ -165,7 +165,7 @@ fn token_size() {
         let ours = || drop(black_box(f.rs.verify_token(black_box(&f.token)).unwrap()));
         let count = allocations::per_call(ours);
         let mut contenders = [Contender::new(|| f.raw.verify()), Contender::new(ours)];
-        run(&mut contenders, 150);
+        run(&mut contenders, 500);
         let [raw, ours] = &contenders;
         let (raw, ours) = (raw.best() / 1e3, ours.best() / 1e3);
         println!("| {} | {raw:.1} | {ours:.1} | {:.2} | {count} |", f.token.len(), ours - raw);
@@ -267,6 +267,6 @@ fn idle_issuer(test: &TestIssuer) -> Issuer {
 
 fn best_micros(call: impl Fn()) -> f64 {
     let mut contenders = [Contender::new(call)];
-    run(&mut contenders, 60);
+    run(&mut contenders, 200);
     contenders[0].best() / 1e3
 }
