@@ -166,9 +166,13 @@ fn force_refresh_tries_inside_a_plain_back_off() {
     let m2m = client(&world.issuer());
     fail(&world, 1, 503);
     m2m.access_token().unwrap_err();
-    m2m.access_token_with(&forced()).unwrap();
+    let token = m2m.access_token_with(&forced()).unwrap();
     m2m.access_token().unwrap();
     assert_eq!(minted(&world), 2);
+    // And its success ends the back-off.
+    m2m.reject(&token);
+    m2m.access_token().unwrap();
+    assert_eq!(minted(&world), 3);
 }
 
 #[test]
@@ -225,7 +229,9 @@ fn clear_cache_forgets_our_own_caution_but_not_what_the_issuer_said() {
     world.test.fail(Endpoint::Token, 1, Fault::status(503).header("retry-after", "60"));
     m2m.access_token_with(&forced()).unwrap_err();
     m2m.clear_cache();
-    assert_eq!(m2m.access_token().unwrap_err().retry_after(), Some(secs(60)));
+    let err = m2m.access_token().unwrap_err();
+    assert_eq!(err.retry_after(), Some(secs(60)));
+    assert_eq!(network_kind(Err::<(), _>(err)), NetworkErrorKind::Status(503));
     assert_eq!(minted(&world), 3);
 }
 
@@ -433,12 +439,14 @@ fn a_handler_of_events_may_call_the_client_and_may_panic() {
 }
 
 #[test]
-fn when_discovery_fails_the_client_comes_back_with_its_own_back_off_and_is_bound_by_nothing_else() {
+fn the_wait_after_a_failed_discovery_is_our_own_caution_and_binds_no_token_request() {
     let world = world();
     let m2m = client(&world.issuer());
     world.test.fail(Endpoint::Discovery, 1, Fault::transport(NetworkErrorKind::Connect));
     assert_eq!(network_kind(m2m.access_token()), NetworkErrorKind::Connect);
-    assert_eq!(network_kind(m2m.access_token_with(&forced())), NetworkErrorKind::Connect);
-    world.clock.advance(secs(4));
-    m2m.access_token().unwrap();
+    world.clock.advance(Duration::from_millis(900));
+    let err = m2m.access_token_with(&forced()).unwrap_err();
+    assert_eq!(network_kind(Err::<(), _>(err.clone())), NetworkErrorKind::Connect);
+    world.clock.advance(err.retry_after().unwrap());
+    m2m.access_token_with(&forced()).unwrap();
 }
