@@ -87,7 +87,7 @@ impl Introspector {
 }
 
 /// Fails closed: what is no proper answer says nothing about the token (RFC 7662 §2.2).
-fn read_answer(response: &Response, issuer: &str, now: Now) -> Result<Introspection, Error> {
+pub(crate) fn read_answer(response: &Response, issuer: &str, now: Now) -> Result<Introspection, Error> {
     let invalid = |detail| Error::invalid_response(Endpoint::Introspection, detail);
     let text = body_text(Endpoint::Introspection, response)?;
     let object = Object::parse(text).map_err(|_| invalid(Detail::NotJson))?;

@@ -86,6 +86,9 @@ mod events;
 #[cfg(feature = "file-cache")]
 mod file_lock;
 mod flight;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(doctest)]
 pub mod guide;
 // The chapters link to what these features add.

@@ -134,6 +134,12 @@ impl<'a> CompactJws<'a> {
         self.payload()
     }
 
+    /// Signing input, payload and signature, unverified.
+    #[cfg(fuzzing)]
+    pub(crate) fn parts(&self) -> (&str, &[u8], &[u8]) {
+        (self.signing_input, self.payload(), self.signature())
+    }
+
     fn payload(&self) -> &[u8] {
         self.payload_and_signature.get(..self.payload_len).unwrap_or_default()
     }

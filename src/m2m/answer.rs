@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::clock::Now;
 use crate::error::{Detail, Endpoint, Error};
 use crate::jose::base64url;
@@ -17,7 +19,7 @@ pub(crate) struct Minted {
 
 /// Reads the answer to a request for `scope` that was made at `asked`.
 pub(crate) fn read_answer(text: &str, scope: Option<&str>, asked: Now) -> Result<Minted, Error> {
-    let object = Object::parse(text).map_err(|_| Error::invalid_response(Endpoint::Token, Detail::NotJson))?;
+    let object = Object::parse_secret(text).map_err(|_| Error::invalid_response(Endpoint::Token, Detail::NotJson))?;
     let string = |name| object.string(name).map_err(|_| wrong(name));
     let token = string("access_token")?.filter(|token| is_header_text(token)).ok_or_else(|| wrong("access_token"))?;
     if !string("token_type")?.is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")) {
@@ -69,7 +71,8 @@ fn seconds(number: Number) -> Option<Duration> {
 fn own_lifetime(token: &str, asked: Now) -> Option<Duration> {
     let mut parts = token.split('.');
     let (_, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else { return None };
-    let claims = Object::parse(&String::from_utf8(base64url::decode(payload)?).ok()?).ok()?;
+    let payload = Zeroizing::new(String::from_utf8(base64url::decode(payload)?).ok()?);
+    let claims = Object::parse_secret(&payload).ok()?;
     let date = |name| claims.number(name).ok().flatten().and_then(seconds);
     let now = match asked.set_wall() {
         Some(wall) => wall.duration_since(std::time::UNIX_EPOCH).ok()?,

@@ -61,6 +61,8 @@ const LEVELS: &[&[&str]] = &[
     &["resource_server/options"],
     &["resource_server", "m2m", "introspection", "revocation"],
     &["resource_server/builder", "resource_server/by_issuer", "resource_server/explain", "m2m/builder"],
+    // entries for the fuzz targets, under cfg(fuzzing) alone
+    &["fuzzing"],
     // 8: an issuer for tests, built on the public API only, like a user's
     &["testing/json", "testing/clock", "testing/script"],
     &["testing/keys", "testing/form", "testing/assertion"],

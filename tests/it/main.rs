@@ -14,6 +14,7 @@ mod introspection;
 mod jose;
 mod keys;
 mod layers;
+mod leaks;
 mod m2m;
 mod m2m_calm;
 mod private_key_jwt;

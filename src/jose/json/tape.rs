@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use miniserde::de::{Deserialize, Map, Seq, Visitor};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::jose::json::numbers::without_huge_numbers;
 
@@ -91,11 +92,16 @@ impl Object {
         match miniserde::json::from_str(text) {
             Ok(object) => Ok(object),
             // miniserde fails on such numbers, so on the rare path of a failure they are looked for.
-            Err(_) => match without_huge_numbers(text) {
+            Err(_) => match without_huge_numbers(text).map(Zeroizing::new) {
                 Some(text) => miniserde::json::from_str(&text).map_err(|_| NotAnObject),
                 None => Err(NotAnObject),
             },
         }
+    }
+
+    /// As [`parse`](Self::parse), for a document that holds a token: what was read of it is wiped in the end.
+    pub(crate) fn parse_secret(text: &str) -> Result<Zeroizing<Self>, NotAnObject> {
+        Self::parse(text).map(Zeroizing::new)
     }
 
     /// The decoded text at `span`, which is one of this object's own.
@@ -137,8 +143,19 @@ impl Object {
 
     fn keep(&mut self, text: &str) -> miniserde::Result<Span> {
         let start = index(self.texts.len())?;
+        if self.texts.capacity() - self.texts.len() < text.len() {
+            self.grow(text.len());
+        }
         self.texts.push_str(text);
         Ok(Span { start, end: index(self.texts.len())? })
+    }
+
+    /// Not in place, since that would leave a copy of what may be a token in freed memory.
+    fn grow(&mut self, more: usize) {
+        let needed = self.texts.len().saturating_add(more).max(self.texts.capacity().saturating_mul(2));
+        let mut grown = String::with_capacity(needed);
+        grown.push_str(&self.texts);
+        std::mem::replace(&mut self.texts, grown).zeroize();
     }
 
     fn node(&self, at: usize) -> Option<(&Node, usize)> {
@@ -148,6 +165,13 @@ impl Object {
             _ => at.checked_add(1)?,
         };
         Some((node, next))
+    }
+}
+
+impl Zeroize for Object {
+    fn zeroize(&mut self) {
+        self.nodes.clear();
+        self.texts.zeroize();
     }
 }
 

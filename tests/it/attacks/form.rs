@@ -7,6 +7,8 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE};
 use super::Attack;
 use super::forge::{self, CLAIMS, b64, claiming, good, headed, sign};
 
+type Change = (&'static str, fn(&str) -> String);
+
 fn split() -> [String; 3] {
     let token = good();
     let mut parts = token.split('.').map(str::to_owned);
@@ -80,8 +82,8 @@ fn json_serialization_is_refused() {
 fn anything_but_canonical_base64url_is_refused_even_where_it_is_signed() {
     let attack = Attack::new();
     for at in 0..3 {
-        for (name, change) in [
-            ("one character of padding", (|part| format!("{part}=")) as fn(&str) -> String),
+        let changes: Vec<Change> = vec![
+            ("one character of padding", |part| format!("{part}=")),
             ("two of them", |part| format!("{part}==")),
             ("white space behind", |part| format!("{part} ")),
             ("white space before", |part| format!(" {part}")),
@@ -98,7 +100,8 @@ fn anything_but_canonical_base64url_is_refused_even_where_it_is_signed() {
             ("one character of a fifth byte", |part| {
                 part.trim_end_matches(|_| part.len() % 4 != 1).to_owned() + &"A".repeat((5 - part.len() % 4) % 4)
             }),
-        ] {
+        ];
+        for (name, change) in changes {
             let token = with_part(at, change);
             if token != good() && token.split('.').nth(at).is_some_and(|part| !is_canonical(part)) {
                 attack.row(&format!("{name}, part {at}"), &token, Malformed);
@@ -189,7 +192,7 @@ fn what_is_no_utf_8_and_no_json_object_is_refused() {
         // With everything in it that would make it pass, but for the flaw.
         let whole = |good: &str| match bytes.strip_prefix(b"{\"") {
             Some(rest) => [good.trim_end_matches('}').as_bytes(), b",\"", rest].concat(),
-            None => bytes.iter().copied().collect(),
+            None => bytes.to_vec(),
         };
         headers.row(&format!("{name}, header"), &headed(whole(r#"{"alg":"EdDSA","kid":"ed"}"#)), Malformed);
         attack.row(&format!("{name}, payload"), &claiming(whole(CLAIMS)), Malformed);

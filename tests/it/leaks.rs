@@ -1,0 +1,382 @@
+//! No secret and no token shows: every error, event, log line and `Debug` of a run through everything that can go wrong is searched
+//! for every secret, every segment of every token, and every text that a server or a token brought in.
+
+use std::collections::BTreeSet;
+use std::error::Error as StdError;
+use std::fmt::{Debug, Display};
+use std::sync::{Arc, Mutex};
+
+use aero2::jose::Algorithm;
+use aero2::testing::{Endpoint, Fault, ManualClock, TestIssuer};
+use aero2::{
+    ClientAuth, Error, Introspection, IssuerBuilder, NetworkErrorKind, PrivateKeyJwt, Request, Secret, SecretSource,
+    SenderConstrained, TokenOptions, TokenTypeHint, Transport, TransportError, VerifyOptions,
+};
+
+use crate::support::World;
+
+const SECRET: &str = "n33dle-client-secret";
+const WRONG_SECRET: &str = "n33dle-wrong-secret";
+const PROXY_SECRET: &str = "n33dle-proxy-password";
+/// In every text that a server answers or a token claims.
+const TEXT: &str = "n33dle-text";
+const PEM: &str = include_str!("../data/client-keys/es256.pem");
+
+/// What was shown, and what must not be in it.
+#[derive(Clone, Default)]
+struct Search(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    shown: BTreeSet<String>,
+    needles: BTreeSet<String>,
+}
+
+impl Search {
+    fn hide(&self, needle: impl AsRef<str>) {
+        let needle = needle.as_ref();
+        // Shorter ones turn up by chance.
+        if needle.len() >= 10 {
+            self.0.lock().unwrap().needles.insert(needle.to_owned());
+        }
+    }
+
+    fn token(&self, token: &str) -> String {
+        self.hide(token);
+        token.split('.').for_each(|segment| self.hide(segment));
+        token.to_owned()
+    }
+
+    fn show(&self, text: impl Display) {
+        self.0.lock().unwrap().shown.insert(text.to_string());
+    }
+
+    fn debug(&self, value: impl Debug) {
+        self.show(format_args!("{value:?} {value:#?}"));
+    }
+
+    fn error(&self, error: &Error) {
+        self.show(error);
+        self.debug(error);
+        self.show(format_args!("{:?} {:?}", error.www_authenticate(Some("realm")), error.retry_after()));
+        let mut source = error.source();
+        while let Some(error) = source {
+            self.show(error);
+            self.debug(error);
+            source = error.source();
+        }
+    }
+
+    fn outcome<T: Debug>(&self, outcome: &Result<T, Error>) {
+        match outcome {
+            Ok(value) => self.debug(value),
+            Err(error) => self.error(error),
+        }
+    }
+
+    fn found(&self) -> Option<String> {
+        let state = self.0.lock().unwrap();
+        let shown = state.shown.iter().flat_map(|text| state.needles.iter().map(move |needle| (text, needle)));
+        shown
+            .into_iter()
+            .find(|(text, needle)| text.contains(*needle))
+            .map(|(text, needle)| format!("{needle} shows in {text}"))
+    }
+}
+
+/// Shows each request as it passes by.
+struct Watching<T>(T, Search);
+
+impl<T: Transport> Transport for Watching<T> {
+    fn send(&self, request: &Request<'_>) -> Result<aero2::Response, TransportError> {
+        let body = String::from_utf8_lossy(request.body().unwrap_or_default()).into_owned();
+        for (name, value) in body.split('&').filter_map(|pair| pair.split_once('=')) {
+            if name.contains("secret") || name.contains("assertion") || name == "token" {
+                self.1.token(value);
+            }
+        }
+        let authorization = request.headers().find(|(name, _)| *name == "authorization");
+        self.1.hide(authorization.map_or("", |(_, value)| value));
+        self.1.debug(request);
+        let outcome = self.0.send(request);
+        self.1.debug(&outcome);
+        outcome
+    }
+}
+
+fn builder(world: &World, search: &Search) -> IssuerBuilder {
+    let events = search.clone();
+    let transport = Watching(world.test.transport(), search.clone());
+    let builder = aero2::Issuer::builder(world.test.url()).transport(transport).clock(world.clock.clone());
+    let builder = builder.on_event(move |event| {
+        events.show(event);
+        events.debug(event);
+    });
+    search.debug(&builder);
+    builder
+}
+
+fn faults() -> Vec<Fault> {
+    let text = |body: &str| body.replace('#', TEXT);
+    let json = |status, body: &str| Fault::json(status, text(body));
+    vec![
+        Fault::transport(NetworkErrorKind::Dns),
+        Fault::transport(NetworkErrorKind::Tls),
+        Fault::transport(NetworkErrorKind::Io),
+        Fault::garbage(),
+        Fault::status(500).body(TEXT),
+        Fault::status(302).header("location", text("https://#.example/")),
+        Fault::status(429).header("retry-after", "1").body(TEXT),
+        Fault::status(429).header("retry-after", TEXT),
+        Fault::status(200).body(TEXT),
+        Fault::status(200).header("content-encoding", TEXT).body("{}"),
+        Fault::status(200).body(vec![0xff; 10]),
+        Fault::status(200).body(vec![b'#'; 300_000]),
+        json(200, r##"{"#":"#","#":"#"}"##),
+        json(200, r##"{"issuer":"https://#.example"}"##),
+        json(200, r##"{"issuer":["#"],"jwks_uri":"#"}"##),
+        json(200, r##"{"issuer":"https://test.aero2.example","jwks_uri":"https://#@x/","token_endpoint":"#"}"##),
+        json(200, r##"{"keys":"#"}"##),
+        json(200, r##"{"keys":[{"kid":"#","kty":"#"},"#"]}"##),
+        json(200, r##"{"access_token":"# #","token_type":"Bearer"}"##),
+        json(200, r##"{"access_token":"n33dle-token-1","token_type":"#"}"##),
+        json(200, r##"{"access_token":"n33dle-token-2","token_type":"Bearer","expires_in":"#"}"##),
+        json(200, r##"{"active":"#"}"##),
+        json(200, r##"{"active":true,"sub":["#"]}"##),
+        json(200, r##"{"active":true,"sub":"#","scope":"#","username":"#","x":"#"}"##),
+        json(400, r##"{"error":"invalid_scope","error_description":"#","error_uri":"#"}"##),
+        json(401, r##"{"error":"invalid_client","error_description":"#"}"##),
+        json(403, r##"{"error":"n33dle-text","error_description":"#"}"##),
+        json(500, r##"{"error":"# #","message":"#"}"##),
+    ]
+}
+
+#[test]
+fn nothing_that_must_stay_hidden_shows_in_anything() {
+    let search = Search::default();
+    #[cfg(feature = "log")]
+    log_lines::listen(&search);
+    for needle in
+        [SECRET, WRONG_SECRET, PROXY_SECRET, TEXT, TestIssuer::CLIENT_SECRET, "n33dle-token-1", "n33dle-token-2"]
+    {
+        search.hide(needle);
+    }
+    PEM.lines().filter(|line| !line.starts_with('-')).for_each(|line| search.hide(line));
+
+    verification(&search);
+    clients(&search);
+    boot(&search);
+    #[cfg(feature = "ureq")]
+    transports(&search);
+    assert_eq!(search.found(), None);
+    let state = search.0.lock().unwrap();
+    assert!(state.needles.len() > 500 && state.shown.len() > 300, "{} {}", state.needles.len(), state.shown.len());
+}
+
+#[test]
+fn the_search_finds_what_shows() {
+    let search = Search::default();
+    let token = search.token("aaaaaaaaaaaa.bbbbbbbbbbbb.cccccccccccc");
+    search.debug(TestIssuer::new());
+    assert_eq!(search.found(), None);
+    search.debug(token.split('.').nth(1));
+    assert!(search.found().is_some());
+}
+
+/// Tokens good and bad, through every way in.
+fn verification(search: &Search) {
+    let world = world();
+    let token = |world: &World| {
+        world.test.token().subject("n33dle-subject").claim("email", TEXT).audience("n33dle-aud-of-token")
+    };
+    search.hide("n33dle-subject");
+    search.hide("n33dle-aud-of-token");
+    let issuer = builder(&world, search).build().unwrap();
+    let rs = issuer.resource_server().audience("n33dle-aud-of-token").verified_token_cache(8);
+    search.show(format_args!("{:?}", format!("{rs:?}").replace("n33dle-aud-of-token", "its own setting")));
+    let rs = rs.build().unwrap();
+    let elsewhere = issuer.resource_server().audience("elsewhere").required_scopes(["read"]).build().unwrap();
+    let bound = issuer.resource_server().sender_constrained(SenderConstrained::Require).build().unwrap();
+    let tokens = [
+        token(&world).sign(),
+        token(&world).expired().sign(),
+        token(&world).bad_signature().sign(),
+        token(&world).other_key().sign(),
+        token(&world).key_id("n33dle-key-id").sign(),
+        token(&world).issuer("https://n33dle-text.example").sign(),
+        token(&world).typ(TEXT).sign(),
+        token(&world).header("alg", TEXT).sign(),
+        token(&world).header("crit", TEXT).sign(),
+        token(&world).header("jku", TEXT).sign(),
+        token(&world).claim("exp", TEXT).sign(),
+        token(&world).token_use(TEXT).sign(),
+        token(&world).scope(TEXT).sign(),
+        token(&world).claim("aud", vec![aero2::testing::Json::from(TEXT)]).sign(),
+        token(&world).claim("cnf", TEXT).sign(),
+        token(&world).raw_payload(TEXT).sign(),
+        token(&world).raw_header(TEXT).sign(),
+        format!("n33dle-no-token {TEXT}"),
+        "n33dle-part.n33dle-part.n33dle-part".repeat(1000),
+    ];
+    search.hide("n33dle-key-id");
+    for token in &tokens {
+        let token = search.token(token);
+        for server in [&rs, &rs, &elsewhere, &bound] {
+            search.outcome(&server.verify_token(&token));
+            search.outcome(&server.authorize(Some(&format!("Bearer {token}"))));
+            search.outcome(&server.authorize(Some(&format!("Basic {token}"))));
+            search.outcome(&server.verify_token_with(&token, &VerifyOptions::new().required_scopes(["more"])));
+            let explanation = server.explain(&token);
+            search.show(explanation.to_string().replace("n33dle-aud-of-token", "its own setting"));
+            search.debug(format!("{explanation:?}").replace("n33dle-aud-of-token", "its own setting"));
+        }
+        let many = aero2::ByIssuer::new([rs.clone()]).unwrap();
+        search.outcome(&many.verify_token(&token));
+        search.debug(&many);
+        search.outcome(&aero2::jose::CompactJws::parse(&token));
+    }
+    if let Ok(claims) = rs.verify_token(&tokens[0]) {
+        search.debug((&claims, claims.confirmation()));
+    }
+    search.debug((&issuer, &rs, &elsewhere, &world.test, &token(&world)));
+}
+
+/// Each capability that sends secrets, against each fault at each endpoint.
+fn clients(search: &Search) {
+    for endpoint in Endpoint::ALL {
+        for fault in faults() {
+            let world = world();
+            world.test.fail(endpoint, 3, fault);
+            use_clients(search, &world, 3);
+        }
+    }
+    use_clients(search, &world(), usize::MAX);
+}
+
+/// Signing by Ed25519, which is fast in a debug build.
+fn world() -> World {
+    let clock = ManualClock::new();
+    let test = TestIssuer::builder().algorithm(Algorithm::EdDsa).clock(clock.clone()).build();
+    test.register_client("svc", SECRET, ["a", "b"]);
+    World { test, clock }
+}
+
+fn use_clients(search: &Search, world: &World, secrets: usize) {
+    let issuer = builder(world, search).build().unwrap();
+    let asked = search.token(&world.test.token().subject("n33dle-asked").sign());
+    search.hide("n33dle-asked");
+    let verified = issuer.resource_server().build().unwrap().verify_token(&asked);
+    search.outcome(&verified);
+    for (secret, auth) in [
+        (SecretSource::from(SECRET), ClientAuth::SecretPost),
+        (SecretSource::from(WRONG_SECRET), ClientAuth::SecretBasic),
+        (SecretSource::from(PEM), ClientAuth::from(PrivateKeyJwt::new())),
+        (SecretSource::from(SECRET), ClientAuth::from(PrivateKeyJwt::new())),
+        (SecretSource::from_fn(|| Ok::<_, std::io::Error>(SECRET.to_owned())), ClientAuth::SecretPost),
+        (SecretSource::from_fn(|| Err::<String, _>(std::io::Error::other("vault sealed"))), ClientAuth::SecretPost),
+        (SecretSource::env("AERO2_TEST_NO_SUCH_VARIABLE"), ClientAuth::SecretPost),
+        (SecretSource::file("/no/such/file"), ClientAuth::SecretPost),
+    ]
+    .into_iter()
+    .take(secrets)
+    {
+        search.debug((&secret, &auth));
+        let m2m = issuer.m2m_client("svc", secret.clone()).client_auth(auth.clone()).default_scope("a");
+        search.debug(&m2m);
+        match m2m.build() {
+            Err(error) => search.error(&error),
+            Ok(m2m) => {
+                let token = m2m.access_token();
+                if let Ok(token) = &token {
+                    search.token(token.expose_secret());
+                    search.debug((token, token.authorization_header()));
+                    m2m.reject(token);
+                }
+                search.outcome(&token);
+                let options = TokenOptions::new().scope("b").param("resource", "x").force_refresh();
+                search.debug(&options);
+                search.outcome(&m2m.access_token_with(&options));
+                search.debug(&m2m);
+            }
+        }
+        let introspector = issuer.introspector("svc", secret.clone()).client_auth(auth.clone());
+        search.debug(&introspector);
+        if let Ok(introspector) = introspector.build() {
+            let outcome = introspector.introspect_with(&asked, TokenTypeHint::AccessToken);
+            if let Ok(Introspection::Active(info)) = &outcome {
+                search.debug(info);
+            }
+            search.outcome(&outcome);
+            search.debug(&introspector);
+        }
+        let revoker = issuer.revoker("svc", secret).client_auth(auth);
+        search.debug(&revoker);
+        if let Ok(revoker) = revoker.build() {
+            search.outcome(&revoker.revoke(&asked, None));
+            search.debug(&revoker);
+        }
+    }
+    search.debug((Secret::from(SECRET), issuer.stats(), &issuer));
+}
+
+/// Bad keys, snapshots and settings.
+fn boot(search: &Search) {
+    let world = World::new();
+    for text in [TEXT.to_owned(), format!(r#"{{"{TEXT}":"{TEXT}"}}"#), format!(r#"{{"keys":"{TEXT}"}}"#)] {
+        search.outcome(&builder(&world, search).static_keys(&text).build());
+        search.outcome(&builder(&world, search).snapshot(&text).build());
+        search.outcome(&aero2::jose::JwkSet::parse(&text));
+        search.outcome(&aero2::jose::Jwk::parse(&text));
+        search.outcome(&aero2::Issuer::new(&format!("https://{text}@x.example")));
+    }
+    search.hide(PROXY_SECRET);
+    let url = format!("https://user:{PROXY_SECRET}@issuer.example");
+    search.outcome(&aero2::Issuer::builder(&url).transport(world.test.transport()).build());
+}
+
+#[cfg(feature = "ureq")]
+fn transports(search: &Search) {
+    let proxy = format!("http://user:{PROXY_SECRET}@127.0.0.1:1");
+    let builder = aero2::UreqTransport::builder().proxy(&proxy).client_certificate_pem(PEM.as_bytes(), PEM.as_bytes());
+    search.debug(&builder);
+    search.outcome(&builder.build());
+    let transport = aero2::UreqTransport::builder().proxy(&proxy).build().unwrap();
+    search.debug(&transport);
+    let issuer = aero2::Issuer::builder("https://issuer.example").transport(transport).build().unwrap();
+    search.outcome(&issuer.preload());
+    let m2m = issuer.m2m_client("svc", SECRET).build().unwrap();
+    search.outcome(&m2m.access_token());
+    search.outcome(&aero2::UreqTransport::builder().proxy(&format!("ftp://user:{PROXY_SECRET}@x")).build());
+}
+
+#[cfg(feature = "log")]
+mod log_lines {
+    use std::sync::OnceLock;
+
+    use super::Search;
+
+    static SEARCH: OnceLock<Search> = OnceLock::new();
+
+    /// Takes the lines of every test that runs at the same time as well.
+    struct Logger;
+
+    impl log::Log for Logger {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            if let Some(search) = SEARCH.get() {
+                search.show(format_args!("{} {}", record.target(), record.args()));
+            }
+        }
+
+        fn flush(&self) {}
+    }
+
+    pub(super) fn listen(search: &Search) {
+        SEARCH.set(search.clone()).ok().unwrap();
+        log::set_logger(&Logger).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+    }
+}
