@@ -85,7 +85,7 @@ impl<T: Clone> Refreshing<T> {
         Some((entry.value.clone(), entry.age(now), entry.ttl))
     }
 
-    /// Another value than the one of generation `seen`, asked for now; joins a fetch that is under way. `admit` may refuse the
+    /// Another value than the one of generation `seen`, requested anew; joins a fetch that is under way. `admit` may refuse the
     /// request (it is asked only by the caller who would make it). The flag says whether this caller made the request itself.
     pub(crate) fn refetch(
         &self,

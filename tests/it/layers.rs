@@ -26,6 +26,7 @@ const LEVELS: &[&[&str]] = &[
     ],
     &["secret", "flight", "file_lock"],
     // 1: the five kinds of error
+    &["error/config", "error/network", "error/oauth", "error/token"],
     &["error"],
     // 2: pure parsing; no I/O, no clock
     &["url", "headers", "bearer", "scope", "jose/base64url", "jose/json/numbers"],

@@ -1,0 +1,173 @@
+//! A wrong configuration, and what to write instead.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// This program is configured wrongly. The message says what is wrong and what to write instead.
+#[derive(Clone)]
+pub struct ConfigError(pub(super) Arc<ConfigRepr>);
+
+pub(super) struct ConfigRepr {
+    pub(super) problem: ConfigProblem,
+    pub(super) source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.problem.fmt(f)
+    }
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ConfigError").field(&self.0.problem).finish()
+    }
+}
+
+impl StdError for ConfigError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|e| -> &(dyn StdError + 'static) { e })
+    }
+}
+
+/// Everything that can be wrong with a configuration. Names in it are the program's own, never a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ConfigProblem {
+    IssuerNotAbsolute,
+    IssuerScheme,
+    IssuerPlainHttp,
+    IssuerUserInfo,
+    IssuerQuery,
+    IssuerHost,
+    IssuerCharacter,
+    #[cfg_attr(all(feature = "ureq", not(test)), expect(dead_code, reason = "with ureq there always is a transport"))]
+    NoTransport,
+    ZeroTimeout,
+    EmptyAudienceList,
+    EmptyAudience,
+    EmptyAlgorithmList,
+    Scope,
+    SenderCertificate,
+    NoIssuers,
+    DuplicateIssuer,
+    EmptyClientId,
+    EmptySecret,
+    SecretVariable(String),
+    SecretFile,
+    SecretFunction,
+    ClientKeyPem,
+    ClientKeyKind,
+    ClientKeyAlgorithm,
+    NoRandomness,
+    ReservedParameter(String),
+    CacheCapacity,
+    Jwk(JwkProblem),
+    JwkSet,
+    Snapshot(SnapshotProblem),
+    #[cfg_attr(not(any(feature = "ureq", test)), expect(dead_code, reason = "of UreqTransport"))]
+    RootCertificates,
+    #[cfg_attr(not(any(feature = "ureq", test)), expect(dead_code, reason = "of UreqTransport"))]
+    ClientCertificate,
+    #[cfg_attr(not(any(feature = "ureq", test)), expect(dead_code, reason = "of UreqTransport"))]
+    ProxyUrl,
+    #[cfg_attr(not(any(feature = "ureq", test)), expect(dead_code, reason = "of UreqTransport"))]
+    UserAgent,
+}
+
+/// Why a JWK is no key to verify with (RFC 7517, RFC 7518 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JwkProblem {
+    NotAnObject,
+    Member,
+    Private,
+    Symmetric,
+    Unsupported,
+    NotForVerification,
+    Size,
+    Coordinates,
+}
+
+impl fmt::Display for ConfigProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::IssuerNotAbsolute => "the issuer is no absolute URL; write it like https://acme.aero2.dev",
+            Self::IssuerScheme => "the issuer's scheme must be https; write it like https://acme.aero2.dev",
+            Self::IssuerPlainHttp => "a plain http issuer is taken on loopback only; use https, or dangerous_allow_http",
+            Self::IssuerUserInfo => "the issuer URL must not carry user name or password; write it like https://acme.aero2.dev",
+            Self::IssuerQuery => "the issuer URL must have no query and no fragment; write it like https://acme.aero2.dev",
+            Self::IssuerHost => "the issuer URL has no valid host or port; write it like https://acme.aero2.dev",
+            Self::IssuerCharacter => "the issuer URL holds white space or another character that no URL has; write it percent-encoded, hosts in punycode",
+            Self::NoTransport => "no transport: give one with Issuer::builder(..).transport(..), or enable the feature ureq",
+            Self::ZeroTimeout => "a timeout of zero allows no request; give at least a millisecond",
+            Self::EmptyAudienceList => "the list of audiences is empty, which no token can satisfy; name one, or leave the call out",
+            Self::EmptyAudience => "an audience is the empty text; write the name of this resource server",
+            Self::EmptyAlgorithmList => "the list of algorithms is empty, which no token can satisfy; name one, or leave the call out",
+            Self::Scope => "a scope must be non-empty printable ASCII without space, quote and backslash (RFC 6749, section 3.3)",
+            Self::SenderCertificate => "the sender's certificate is no DER; give it as the TLS library does, and decode PEM first",
+            Self::NoIssuers => "there is no resource server to choose from; give one for each issuer",
+            Self::DuplicateIssuer => "two resource servers are of one issuer; give one, with the audiences of both",
+            Self::EmptyClientId => "the client id is empty; write the id that the issuer gave to this client",
+            Self::EmptySecret => "the client secret is empty; give the one that the issuer gave to this client",
+            Self::SecretVariable(name) => return write!(f, "the environment variable {name} holds no secret; set it to the client secret"),
+            Self::SecretFile => "the file of the client secret cannot be read; check its path and permissions",
+            Self::SecretFunction => "the function that gives the client secret failed",
+            Self::ClientKeyPem => "private_key_jwt takes the client's private key as its secret: a PKCS#8 PEM, -----BEGIN PRIVATE KEY-----",
+            Self::ClientKeyKind => "the client's private key is of no kind that can sign; make one of P-256, P-384, Ed25519, or RSA of 2048 to 4096 bits",
+            Self::ClientKeyAlgorithm => "the client's private key is not for the algorithm that was asked for; leave the call out, or give a key for it",
+            Self::NoRandomness => "the operating system gives no randomness, so nothing can be signed",
+            Self::ReservedParameter(name) => return write!(f, "the parameter {name} is set by this crate; use the method of that name"),
+            Self::CacheCapacity => "a cache needs room for at least one entry and a time to live; leave the call out for no cache",
+            Self::Jwk(problem) => return problem.fmt(f),
+            Self::JwkSet => "the key set must be a JSON object with an array keys and no duplicate members (RFC 7517, section 5)",
+            Self::Snapshot(problem) => return write!(f, "the snapshot cannot be used: {problem}; make a new one by Issuer::snapshot"),
+            Self::RootCertificates => "the root certificates are no PEM with at least one certificate",
+            Self::ClientCertificate => "the client certificate and key must be PEM: a certificate chain, and a private key that belongs to it",
+            Self::ProxyUrl => "the proxy URL cannot be used; write it like http://user:password@proxy.example:3128",
+            Self::UserAgent => "the user agent must be printable ASCII",
+        })
+    }
+}
+
+impl fmt::Display for JwkProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAnObject => "the JWK must be a JSON object without duplicate members (RFC 7517, section 4)",
+            Self::Member => "the JWK has a member that is missing, of the wrong type or no canonical base64url",
+            Self::Private => "the JWK holds a private key; give only its public part",
+            Self::Symmetric => "the JWK is a symmetric key, which a verifier of public tokens never uses",
+            Self::Unsupported => "the JWK is of a key type, curve or algorithm that is not supported",
+            Self::NotForVerification => "the JWK is not for verifying signatures by its use, key_ops or alg",
+            Self::Size => "the RSA key must have 2048 to 8192 bits",
+            Self::Coordinates => "the JWK's key material is no valid public key",
+        })
+    }
+}
+
+/// Why a snapshot is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SnapshotProblem {
+    /// It is no snapshot, or not a whole one.
+    Malformed,
+    /// It was written by a version of this crate whose snapshots this one does not read.
+    Version,
+    /// It is of another issuer.
+    OtherIssuer,
+    /// It is older than [`max_stale`](crate::IssuerBuilder::max_stale).
+    TooOld,
+    /// The file cannot be read or written, or others than its owner may write to it.
+    File,
+}
+
+impl fmt::Display for SnapshotProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "it is no snapshot of this crate, or not a whole one",
+            Self::Version => "it was written by another version of this crate",
+            Self::OtherIssuer => "it is of another issuer",
+            Self::TooOld => "it is older than max_stale",
+            Self::File => "the file cannot be read or written, or others may write to it",
+        })
+    }
+}

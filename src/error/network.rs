@@ -1,0 +1,195 @@
+//! What goes wrong between this program and the issuer, and at which endpoint.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// No usable answer could be had from the issuer.
+#[derive(Clone)]
+pub struct NetworkError(Arc<NetworkRepr>);
+
+#[derive(Clone)]
+struct NetworkRepr {
+    kind: NetworkErrorKind,
+    endpoint: Endpoint,
+    detail: Detail,
+    retry_after: Option<Duration>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl NetworkError {
+    pub(crate) fn new(kind: NetworkErrorKind, endpoint: Endpoint) -> Self {
+        Self(Arc::new(NetworkRepr { kind, endpoint, detail: Detail::None, retry_after: None, source: None }))
+    }
+
+    pub(crate) fn with_detail(self, detail: Detail) -> Self {
+        Self(Arc::new(NetworkRepr { detail, ..(*self.0).clone() }))
+    }
+
+    pub(crate) fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
+        Self(Arc::new(NetworkRepr { retry_after, ..(*self.0).clone() }))
+    }
+
+    pub(crate) fn with_source(self, source: Option<Arc<dyn StdError + Send + Sync>>) -> Self {
+        Self(Arc::new(NetworkRepr { source, ..(*self.0).clone() }))
+    }
+
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> NetworkErrorKind {
+        self.0.kind
+    }
+
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        self.0.endpoint
+    }
+}
+
+impl fmt::Display for NetworkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NetworkRepr { kind, endpoint, detail, .. } = &*self.0;
+        match (kind, detail) {
+            (NetworkErrorKind::Status(404), _) if *endpoint == Endpoint::Discovery => {
+                write!(f, "{endpoint}: status 404; is the issuer URL the right one")
+            }
+            (_, Detail::None) => write!(f, "{endpoint}: {kind}"),
+            (_, detail) => write!(f, "{endpoint}: {kind}: {detail}"),
+        }
+    }
+}
+
+impl fmt::Debug for NetworkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NetworkRepr { kind, endpoint, retry_after, .. } = &*self.0;
+        f.debug_struct("NetworkError")
+            .field("kind", kind)
+            .field("endpoint", endpoint)
+            .field("retry_after", retry_after)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StdError for NetworkError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|e| -> &(dyn StdError + 'static) { e })
+    }
+}
+
+/// What went wrong between this program and the issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NetworkErrorKind {
+    /// The host name could not be resolved.
+    Dns,
+    /// No connection could be made.
+    Connect,
+    /// The TLS handshake failed: an untrusted, expired or wrong certificate, or no TLS on the other side.
+    Tls,
+    /// No complete answer within the call's budget.
+    Timeout,
+    /// The connection broke, or what came was no HTTP.
+    Io,
+    /// A status that is no success and no OAuth error.
+    Status(u16),
+    /// An answer without what it must carry, or with something that it must not.
+    InvalidResponse,
+    /// Headers or body beyond the limit.
+    TooLarge,
+    /// This crate's own budget for unknown key ids is used up; nothing is known of the token.
+    RateLimited,
+    /// The discovery document names another issuer than the configured one (OIDC Discovery §4.3, RFC 8414 §3.3).
+    IssuerMismatch,
+    /// The transport called back into the issuer that it serves, on the same thread.
+    Reentrant,
+}
+
+impl NetworkErrorKind {
+    pub(super) fn is_retryable(self) -> bool {
+        match self {
+            Self::Dns | Self::Connect | Self::Timeout | Self::Io | Self::RateLimited => true,
+            Self::Status(status) => is_retryable_status(status),
+            Self::Tls | Self::InvalidResponse | Self::TooLarge | Self::IssuerMismatch | Self::Reentrant => false,
+        }
+    }
+}
+
+impl fmt::Display for NetworkErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns => f.write_str("the host name cannot be resolved"),
+            Self::Connect => f.write_str("no connection can be made"),
+            Self::Tls => f.write_str("the TLS connection cannot be trusted or made"),
+            Self::Timeout => f.write_str("no complete answer in time"),
+            Self::Io => f.write_str("the connection broke"),
+            Self::Status(status) => write!(f, "status {status}"),
+            Self::InvalidResponse => f.write_str("the answer is not what it must be"),
+            Self::TooLarge => f.write_str("the answer is too large"),
+            Self::RateLimited => f.write_str("too many unknown key ids, so the issuer is not asked again yet"),
+            Self::IssuerMismatch => f.write_str("it names another issuer than the configured one"),
+            Self::Reentrant => f.write_str("the transport called back into the issuer that it serves"),
+        }
+    }
+}
+
+/// Which of the issuer's resources a request was for; named in messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Discovery,
+    Keys,
+    Token,
+    Introspection,
+    Revocation,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Discovery => "discovery document",
+            Self::Keys => "key set",
+            Self::Token => "token endpoint",
+            Self::Introspection => "introspection endpoint",
+            Self::Revocation => "revocation endpoint",
+        })
+    }
+}
+
+/// What about an answer was wrong, in this crate's own words only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    None,
+    /// The discovery document's issuer and the configured one differ in a trailing slash only.
+    TrailingSlash,
+    Compressed,
+    NotJson,
+    /// The member is missing, or of the wrong type.
+    Member(&'static str),
+    /// A claim of an introspection answer is of the wrong type or out of range.
+    Claims,
+    /// The discovery document's URL for this endpoint is none that may be used.
+    EndpointUrl,
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::TrailingSlash => {
+                f.write_str("they differ in a trailing slash only, so write it as the document does")
+            }
+            Self::Compressed => f.write_str("it is compressed, which was not asked for"),
+            Self::NotJson => f.write_str("it is no JSON object without duplicate members"),
+            Self::Member(name) => write!(f, "the member {name} is missing or wrong"),
+            Self::Claims => f.write_str("a claim is of the wrong type or out of range"),
+            Self::EndpointUrl => f.write_str("the discovery document gives a URL for it that may not be used"),
+        }
+    }
+}
+
+/// Status codes after which the same request may succeed (RFC 9110 §15, RFC 6585 §4, RFC 8470 §5.2).
+pub(super) fn is_retryable_status(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..=599)
+}
