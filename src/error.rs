@@ -254,7 +254,11 @@ mod tests {
             (NetworkErrorKind::InvalidResponse, "key set: the answer is not what it must be"),
             (NetworkErrorKind::TooLarge, "key set: the answer is too large"),
             (NetworkErrorKind::RateLimited, "key set: too many unknown key ids, so the issuer is not asked again yet"),
-            (NetworkErrorKind::IssuerMismatch, "key set: it names another issuer than the configured one"),
+            (NetworkErrorKind::Status(302), "key set: status 302, a redirect, which is never followed"),
+            (
+                NetworkErrorKind::IssuerMismatch,
+                "key set: it names another issuer than the configured one; write the issuer as it stands there",
+            ),
             (NetworkErrorKind::Reentrant, "key set: the transport called back into the issuer that it serves"),
         ];
         for (kind, message) in kinds {
@@ -279,7 +283,7 @@ mod tests {
         let details = [
             (Detail::TrailingSlash, "they differ in a trailing slash only, so write it as the document does"),
             (Detail::Compressed, "it is compressed, which was not asked for"),
-            (Detail::NotJson, "it is no JSON object without duplicate members"),
+            (Detail::NotJson, "it is not a JSON object with unique member names"),
             (Detail::Member("jwks_uri"), "the member jwks_uri is missing or wrong"),
             (Detail::Claims, "a claim is of the wrong type or out of range"),
             (Detail::EndpointUrl, "the discovery document gives a URL for it that may not be used"),

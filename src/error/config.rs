@@ -92,12 +92,12 @@ impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::IssuerNotAbsolute => "the issuer is no absolute URL; write it like https://acme.aero2.dev",
-            Self::IssuerScheme => "the issuer's scheme must be https; write it like https://acme.aero2.dev",
+            Self::IssuerScheme => "the issuer's scheme must be https in small letters; write it like https://acme.aero2.dev",
             Self::IssuerPlainHttp => "a plain http issuer is taken on loopback only; use https, or dangerous_allow_http",
             Self::IssuerUserInfo => "the issuer URL must not carry user name or password; write it like https://acme.aero2.dev",
             Self::IssuerQuery => "the issuer URL must have no query and no fragment; write it like https://acme.aero2.dev",
             Self::IssuerHost => "the issuer URL has no valid host or port; write it like https://acme.aero2.dev",
-            Self::IssuerCharacter => "the issuer URL holds white space or another character that no URL has; write it percent-encoded, hosts in punycode",
+            Self::IssuerCharacter => "the issuer URL holds white space, a line end or another character that no URL has; trim it, and write the rest percent-encoded and the host in punycode",
             Self::NoTransport => "no transport: give one with Issuer::builder(..).transport(..), or enable the feature ureq",
             Self::ZeroTimeout => "a timeout of zero allows no request; give at least a millisecond",
             Self::EmptyAudienceList => "the list of audiences is empty, which no token can satisfy; name one, or leave the call out",

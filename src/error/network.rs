@@ -56,6 +56,12 @@ impl fmt::Display for NetworkError {
             (NetworkErrorKind::Status(404), _) if *endpoint == Endpoint::Discovery => {
                 write!(f, "{endpoint}: status 404; is the issuer URL the right one")
             }
+            (NetworkErrorKind::Status(300..=399), _) => {
+                write!(f, "{endpoint}: {kind}, a redirect, which is never followed")
+            }
+            (NetworkErrorKind::IssuerMismatch, Detail::None) => {
+                write!(f, "{endpoint}: {kind}; write the issuer as it stands there")
+            }
             (_, Detail::None) => write!(f, "{endpoint}: {kind}"),
             (_, detail) => write!(f, "{endpoint}: {kind}: {detail}"),
         }
@@ -181,7 +187,7 @@ impl fmt::Display for Detail {
                 f.write_str("they differ in a trailing slash only, so write it as the document does")
             }
             Self::Compressed => f.write_str("it is compressed, which was not asked for"),
-            Self::NotJson => f.write_str("it is no JSON object without duplicate members"),
+            Self::NotJson => f.write_str("it is not a JSON object with unique member names"),
             Self::Member(name) => write!(f, "the member {name} is missing or wrong"),
             Self::Claims => f.write_str("a claim is of the wrong type or out of range"),
             Self::EndpointUrl => f.write_str("the discovery document gives a URL for it that may not be used"),
