@@ -22,6 +22,7 @@ mod private_key_jwt;
 mod proxy;
 mod resource_server;
 mod sender_constrained;
+mod small_machines;
 mod support;
 mod testing;
 #[cfg(feature = "ureq")]
