@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::bearer::bearer_token;
+use crate::clock::Budget;
 use crate::error::{Error, NetworkErrorKind, TokenErrorKind};
 use crate::events::{Count, Event};
 use crate::issuer::Issuer;
@@ -146,17 +147,18 @@ impl ResourceServer {
     ) -> Result<Claims, Error> {
         let Inner { issuer, verified, .. } = &*self.0;
         self.admit(token, &mut ())?;
+        let budget = issuer.budget();
         let Some(verified) = verified else {
-            return self.verify_signature(read(token), expectation, &mut ()).map(|token| token.claims);
+            return self.verify_signature(read(token), expectation, &budget, &mut ()).map(|token| token.claims);
         };
         let digest = TokenDigest::of(token);
         if let Some(known) = verified.get(digest) {
-            let keys = issuer.keys(|| issuer.deadline())?;
+            let keys = issuer.keys(|| budget.deadline())?;
             if keys.value.serves(&known.key, known.algorithm) {
                 return self.verify_again(known, &keys, expectation);
             }
         }
-        let fresh = self.verify_signature(read(token), expectation, &mut ())?;
+        let fresh = self.verify_signature(read(token), expectation, &budget, &mut ())?;
         verified.insert(digest, fresh.clone());
         Ok(fresh.claims)
     }
@@ -201,6 +203,7 @@ impl ResourceServer {
         &self,
         presented: Result<Presented<'_>, TokenErrorKind>,
         expectation: &Expectation<'_>,
+        budget: &Budget,
         trace: &mut impl Trace,
     ) -> Result<VerifiedToken, Error> {
         let Inner { issuer, policy, .. } = &*self.0;
@@ -209,7 +212,6 @@ impl ResourceServer {
         trace.header(presented.algorithm(), presented.kid());
         presented.check_header(policy).map_err(Error::token)?;
         trace.passed(Step::Type);
-        let budget = issuer.budget();
         let mut keys = issuer.keys(|| budget.deadline())?;
         trace.keys(&keys.value, keys.stale);
         let mut verdict = presented.check(&keys.value, policy, expectation, issuer.wall()?, trace);
@@ -239,7 +241,7 @@ impl ResourceServer {
     /// Every step, whatever the caches know of the token and its header.
     fn verify_traced(&self, token: &str, expectation: &Expectation<'_>, trace: &mut impl Trace) -> Result<(), Error> {
         self.admit(token, trace)?;
-        self.verify_signature(Presented::read(token, None), expectation, trace).map(drop)
+        self.verify_signature(Presented::read(token, None), expectation, &self.0.issuer.budget(), trace).map(drop)
     }
 
     fn note_staleness(&self, keys: &HeldKeys) {

@@ -82,7 +82,8 @@ impl KeyCache {
         let (held, asked) = self.keys.refetch(source, seen, deadline, admit)?;
         // Only the caller whose own request came back without the kid knows that the issuer does not have it.
         if asked && !held.value.bears(kid) {
-            self.unknown.lock().refuse(name, source.monotonic());
+            let now = source.monotonic();
+            self.unknown.lock().refuse(name, now);
         }
         Ok((held.generation != seen).then_some(held))
     }

@@ -67,7 +67,7 @@ impl<T: Clone> Refreshing<T> {
         let plan = self.state.lock().plan(now);
         match plan {
             Plan::Serve(held) => Ok(held),
-            Plan::RefreshAhead(held) => Ok(self.refresh_ahead(source, held)),
+            Plan::RefreshAhead(held) => Ok(self.refresh_ahead(source, held, deadline())),
             Plan::Fetch => self.fetch(source, deadline()),
             Plan::Fail(error) => Err(error),
         }
@@ -117,7 +117,8 @@ impl<T: Clone> Refreshing<T> {
 
     /// Refreshes if the value is due, and says how that went; for a caller with time to spare.
     pub(crate) fn refresh_if_due(&self, source: &impl Source<T>, deadline: Deadline) -> Result<(), Error> {
-        let plan = self.state.lock().plan(source.monotonic());
+        let now = source.monotonic();
+        let plan = self.state.lock().plan(now);
         match plan {
             Plan::Serve(_) => Ok(()),
             Plan::Fail(error) => Err(error),
@@ -134,14 +135,15 @@ impl<T: Clone> Refreshing<T> {
         self.state.lock().present(now).filter(|held| held.generation != seen)
     }
 
-    /// One caller refreshes and pays at most the refresh time-out; all others are served at once, and so is this one if it fails.
-    fn refresh_ahead(&self, source: &impl Source<T>, held: Held<T>) -> Held<T> {
+    /// One caller refreshes and pays at most the refresh time-out, or what is left of its own budget; all others are served at once,
+    /// and so is this one if it fails.
+    fn refresh_ahead(&self, source: &impl Source<T>, held: Held<T>, deadline: Deadline) -> Held<T> {
         let Some(takeoff) = self.flight.try_lead() else { return held };
         // Another caller may have refreshed between the plan and the take-off.
         if let Some(newer) = self.newer_than(held.generation, source.monotonic()) {
             return takeoff.land(Ok(newer)).unwrap_or(held);
         }
-        self.fly(takeoff, source, source.refresh_deadline()).unwrap_or(held)
+        self.fly(takeoff, source, source.refresh_deadline().or_earlier(deadline)).unwrap_or(held)
     }
 
     fn fetch(&self, source: &impl Source<T>, deadline: Deadline) -> Result<Held<T>, Error> {
@@ -149,7 +151,8 @@ impl<T: Clone> Refreshing<T> {
             Boarding::Landed(outcome) => outcome,
             Boarding::Leader(takeoff) => {
                 // A flight may have landed between the plan and the take-off.
-                let plan = self.state.lock().plan(source.monotonic());
+                let now = source.monotonic();
+                let plan = self.state.lock().plan(now);
                 match plan {
                     Plan::Serve(held) => takeoff.land(Ok(held)),
                     Plan::Fail(error) => takeoff.land(Err(error)),
@@ -170,10 +173,18 @@ impl<T: Clone> Refreshing<T> {
     ) -> Result<Held<T>, Error> {
         let fetched = source.fetch(deadline);
         let (now, draw) = (source.monotonic(), random::draw());
-        let outcome = match fetched {
-            Ok(fetched) => Ok(self.state.lock().store(fetched, now)),
-            Err(error) => Err(self.state.lock().fail(error, now, draw)),
+        // The error may hold a user's type, whose drop is a user's code, so what is replaced outlives the lock.
+        let (outcome, replaced) = match fetched {
+            Ok(fetched) => {
+                let (held, replaced) = self.state.lock().store(fetched, now);
+                (Ok(held), replaced)
+            }
+            Err(error) => {
+                let replaced = self.state.lock().fail(error.clone(), now, draw);
+                (Err(error), replaced)
+            }
         };
+        drop(replaced);
         takeoff.land(outcome)
     }
 }
@@ -237,16 +248,17 @@ impl<T: Clone> State<T> {
         self.last_error.clone().map(|error| error.with_retry_after(wait))
     }
 
-    fn store(&mut self, fetched: Fetched<T>, now: Duration) -> Held<T> {
+    /// Gives back the error that it replaced, to be dropped without the lock.
+    fn store(&mut self, fetched: Fetched<T>, now: Duration) -> (Held<T>, Option<Error>) {
         self.backoff.succeeded();
-        self.last_error = None;
+        let replaced = self.last_error.take();
         self.generation = self.generation.wrapping_add(1);
         let Fetched { value, ttl } = fetched;
         let serves_for = ttl.saturating_add(self.max_stale);
         let (generation, age_then) = (self.generation, Duration::ZERO);
         self.entry =
             Some(Entry { value: value.clone(), generation, since: now, age_then, ttl, serves_for, fetched: true });
-        Held { value, generation, stale: false }
+        (Held { value, generation, stale: false }, replaced)
     }
 
     /// Takes a value that was not fetched now, unless a fetched one is held already.
@@ -261,11 +273,10 @@ impl<T: Clone> State<T> {
         self.entry = Some(Entry { value, generation, since, age_then, ttl, serves_for, fetched });
     }
 
-    /// Notes a failure; the value held, if any, stays.
-    fn fail(&mut self, error: Error, now: Duration, draw: f64) -> Error {
+    /// Notes a failure; the value held, if any, stays. Gives back as [`store`](Self::store) does.
+    fn fail(&mut self, error: Error, now: Duration, draw: f64) -> Option<Error> {
         self.backoff.failed(now, error.retry_after(), draw);
-        self.last_error = Some(error.clone());
-        error
+        self.last_error.replace(error)
     }
 }
 
@@ -281,7 +292,12 @@ const REFRESH_AHEAD: f64 = 0.8;
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::fmt;
+    use std::sync::{Arc, Weak};
+
     use super::*;
+    use crate::error::NetworkError;
 
     const TTL: Duration = Duration::from_secs(600);
     const MAX_STALE: Duration = Duration::from_secs(3600);
@@ -354,7 +370,7 @@ mod tests {
         let mut state = held_since(Duration::ZERO);
         let first = state.present(Duration::ZERO).unwrap().generation;
         state.fail(timeout(), TTL, 0.5);
-        let second = state.store(Fetched { value: 8, ttl: TTL }, TTL).generation;
+        let second = state.store(Fetched { value: 8, ttl: TTL }, TTL).0.generation;
         assert_ne!(first, second);
         assert_eq!(name(&state.plan(TTL)), "serve");
     }
@@ -379,5 +395,85 @@ mod tests {
         let mut state = State::new(Duration::MAX);
         state.store(Fetched { value: 7, ttl: Duration::MAX }, Duration::ZERO);
         assert_eq!(name(&state.plan(Duration::from_secs(1_000_000_000))), "serve");
+    }
+
+    /// Looks from within each call of user code, and from the drop of a user's error, whether the cache is locked.
+    struct Spy<'a> {
+        cache: &'a Arc<Refreshing<u32>>,
+        now: Duration,
+        answers: bool,
+        given: Cell<Option<Deadline>>,
+    }
+
+    #[derive(Debug)]
+    struct UserError(Weak<Refreshing<u32>>);
+
+    impl fmt::Display for UserError {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("user error")
+        }
+    }
+
+    impl std::error::Error for UserError {}
+
+    impl Drop for UserError {
+        fn drop(&mut self) {
+            let free = self.0.upgrade().is_none_or(|cache| cache.state.try_lock().is_some());
+            assert!(free, "dropped under the lock");
+        }
+    }
+
+    impl fmt::Debug for Refreshing<u32> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Refreshing")
+        }
+    }
+
+    impl Source<u32> for Spy<'_> {
+        fn monotonic(&self) -> Duration {
+            assert!(self.cache.state.try_lock().is_some(), "the clock is asked under the lock");
+            self.now
+        }
+
+        fn refresh_deadline(&self) -> Deadline {
+            Deadline::after(Duration::from_secs(3))
+        }
+
+        fn fetch(&self, deadline: Deadline) -> Result<Fetched<u32>, Error> {
+            self.given.set(Some(deadline));
+            if self.answers {
+                return Ok(Fetched { value: 7, ttl: TTL });
+            }
+            let error = NetworkError::new(NetworkErrorKind::Io, Endpoint::Keys);
+            Err(Error::Network(error.with_source(Some(Arc::new(UserError(Arc::downgrade(self.cache)))))))
+        }
+    }
+
+    fn spied() -> Arc<Refreshing<u32>> {
+        Arc::new(Refreshing::new(Endpoint::Keys, MAX_STALE))
+    }
+
+    fn spy(cache: &Arc<Refreshing<u32>>, now: Duration, answers: bool) -> Spy<'_> {
+        Spy { cache, now, answers, given: Cell::new(None) }
+    }
+
+    #[test]
+    fn no_clock_and_no_drop_of_a_users_error_runs_under_the_lock() {
+        let (cache, hour) = (spied(), Duration::from_secs(3600));
+        let budget = || Deadline::after(Duration::from_secs(10));
+        drop(cache.get(&spy(&cache, Duration::ZERO, false), budget));
+        drop(cache.refresh_if_due(&spy(&cache, hour, false), budget()));
+        cache.get(&spy(&cache, 2 * hour, true), budget).unwrap();
+        cache.refresh_if_due(&spy(&cache, 3 * hour, true), budget()).unwrap();
+    }
+
+    #[test]
+    fn a_refresh_ahead_ends_with_the_budget_of_the_call_that_draws_it() {
+        let cache = spied();
+        cache.get(&spy(&cache, Duration::ZERO, true), || Deadline::after(Duration::from_secs(10))).unwrap();
+        let due = spy(&cache, TTL, true);
+        let budget = Deadline::after(Duration::from_secs(1));
+        cache.get(&due, || budget).unwrap();
+        assert_eq!(due.given.get().unwrap().instant(), budget.instant());
     }
 }
