@@ -109,8 +109,8 @@ impl<'a> Request<'a> {
 
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path =
-            self.url.split_once("://").map_or(self.url, |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
+        let bare = self.url.split(['?', '#']).next().unwrap_or_default();
+        let path = bare.split_once("://").map_or(bare, |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
         f.debug_struct("Request").field("method", &self.method).field("path", &path).finish_non_exhaustive()
     }
 }
@@ -222,3 +222,16 @@ impl StdError for TransportError {
 
 /// The longest body that is read: a discovery document or a key set of 64 RSA keys has a tenth of it.
 pub(crate) const MAX_RESPONSE_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_of_a_request_shows_no_query() {
+        for url in ["https://h/a/b?key=hidden", "https://h/a/b?x=/hidden"] {
+            let shown = format!("{:?}", Request::get(url, &[], Duration::ZERO));
+            assert!(shown.contains("\"/a/b\"") && !shown.contains("hidden"), "{shown}");
+        }
+    }
+}

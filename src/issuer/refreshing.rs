@@ -179,6 +179,8 @@ impl<T: Clone> Refreshing<T> {
                 let (held, replaced) = self.state.lock().store(fetched, now);
                 (Ok(held), replaced)
             }
+            // The leader's transport called back into its issuer: that is between this thread and itself.
+            Err(error) if is_reentrant(&error) => (Err(error), None),
             Err(error) => {
                 let replaced = self.state.lock().fail(error.clone(), now, draw);
                 (Err(error), replaced)
@@ -187,6 +189,10 @@ impl<T: Clone> Refreshing<T> {
         drop(replaced);
         takeoff.land(outcome)
     }
+}
+
+fn is_reentrant(error: &Error) -> bool {
+    matches!(error, Error::Network(e) if e.kind() == NetworkErrorKind::Reentrant)
 }
 
 /// What a caller does now.
@@ -475,5 +481,28 @@ mod tests {
         let budget = Deadline::after(Duration::from_secs(1));
         cache.get(&due, || budget).unwrap();
         assert_eq!(due.given.get().unwrap().instant(), budget.instant());
+    }
+
+    #[test]
+    fn what_a_thread_has_done_to_itself_keeps_nobody_from_asking() {
+        struct Inward;
+
+        impl Source<u32> for Inward {
+            fn monotonic(&self) -> Duration {
+                Duration::ZERO
+            }
+
+            fn refresh_deadline(&self) -> Deadline {
+                Deadline::after(Duration::from_secs(3))
+            }
+
+            fn fetch(&self, _: Deadline) -> Result<Fetched<u32>, Error> {
+                Err(Error::network(NetworkErrorKind::Reentrant, Endpoint::Keys))
+            }
+        }
+
+        let (cache, budget) = (spied(), || Deadline::after(Duration::from_secs(10)));
+        assert!(cache.get(&Inward, budget).is_err());
+        assert_eq!(cache.get(&spy(&cache, Duration::ZERO, true), budget).unwrap().value, 7);
     }
 }

@@ -87,21 +87,12 @@ impl TokenCache {
 
     pub(crate) fn look(&self, asked: &Arc<Asked>, want: Want, now: Now) -> Look {
         let mut state = self.0.lock();
-        let entry = state.entry(asked);
-        let wait = match (want, entry.plan(now)) {
-            (Want::Any, Some((Plan::Serve, token))) => return Look::Serve(token.clone()),
-            (Want::Any, Some((Plan::ServeAndRefresh, token))) => {
-                let token = token.clone();
-                let tried = entry.backoff.wait(now.monotonic).is_some();
-                return if tried { Look::Serve(token) } else { Look::Refresh(token, entry.flight.clone()) };
-            }
-            (Want::Any, _) => entry.wait(now.monotonic),
-            (Want::Fresh, _) => entry.backoff.binding_wait(now.monotonic),
-        };
-        let Some(wait) = wait else { return Look::Fetch(entry.flight.clone()) };
-        let error = entry.last_error.clone();
+        let evicted = state.make_room(asked);
+        let look = state.look(asked, want, now);
         drop(state);
-        Look::Refuse(error.unwrap_or_else(crashed).with_retry_after(wait))
+        // As in `store`.
+        drop(evicted);
+        look
     }
 
     /// Stores what a flight got, unless the cache was cleared since it took off, or its entry had to go; says whether it did.
@@ -150,6 +141,22 @@ impl TokenCache {
 }
 
 impl State {
+    fn look(&mut self, asked: &Arc<Asked>, want: Want, now: Now) -> Look {
+        let entry = self.entry(asked);
+        let wait = match (want, entry.plan(now)) {
+            (Want::Any, Some((Plan::Serve, token))) => return Look::Serve(token.clone()),
+            (Want::Any, Some((Plan::ServeAndRefresh, token))) => {
+                let token = token.clone();
+                let tried = entry.backoff.wait(now.monotonic).is_some();
+                return if tried { Look::Serve(token) } else { Look::Refresh(token, entry.flight.clone()) };
+            }
+            (Want::Any, _) => entry.wait(now.monotonic),
+            (Want::Fresh, _) => entry.backoff.binding_wait(now.monotonic),
+        };
+        let Some(wait) = wait else { return Look::Fetch(entry.flight.clone()) };
+        Look::Refuse(entry.last_error.clone().unwrap_or_else(crashed).with_retry_after(wait))
+    }
+
     fn position(&self, asked: &Arc<Asked>) -> Option<usize> {
         // The client's default is always the same allocation, so no text is compared for it.
         self.entries.iter().position(|entry| Arc::ptr_eq(&entry.asked, asked) || entry.asked == *asked)
@@ -168,14 +175,17 @@ impl State {
     }
 
     fn add(&mut self, asked: &Arc<Asked>) -> usize {
-        if self.entries.len() >= MAX_ENTRIES {
-            let oldest = self.entries.iter().enumerate().min_by_key(|(_, entry)| entry.last_look);
-            if let Some((at, _)) = oldest {
-                self.entries.swap_remove(at);
-            }
-        }
         self.entries.push(Entry::new(asked.clone()));
         self.entries.len() - 1
+    }
+
+    /// What has to go for a new entry, to be dropped without the lock.
+    fn make_room(&mut self, asked: &Arc<Asked>) -> Option<Entry> {
+        if self.entries.len() < MAX_ENTRIES || self.position(asked).is_some() {
+            return None;
+        }
+        let (oldest, _) = self.entries.iter().enumerate().min_by_key(|(_, entry)| entry.last_look)?;
+        Some(self.entries.swap_remove(oldest))
     }
 }
 
@@ -294,3 +304,53 @@ const MAX_REJECTED: usize = 16;
 /// How long an OAuth error that is no matter of time is answered without asking again: a wrong secret stays wrong until somebody
 /// has mended it.
 const REFUSAL_REMEMBERED: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::sync::Weak;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::error::NetworkError;
+    use crate::m2m::options::{Params, TokenOptions};
+
+    #[derive(Debug)]
+    struct UserError(Weak<TokenCache>);
+
+    impl fmt::Debug for TokenCache {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("TokenCache")
+        }
+    }
+
+    impl fmt::Display for UserError {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("user error")
+        }
+    }
+
+    impl std::error::Error for UserError {}
+
+    impl Drop for UserError {
+        fn drop(&mut self) {
+            let free = self.0.upgrade().is_none_or(|cache| cache.0.try_lock().is_some());
+            assert!(free, "dropped under the lock");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_has_to_go_is_dropped_without_the_lock() {
+        let cache = Arc::new(TokenCache::new());
+        let now = Now { wall: SystemTime::UNIX_EPOCH, monotonic: Duration::ZERO };
+        for number in 0..=MAX_ENTRIES {
+            let options = TokenOptions::new().scope(format!("scope-{number}"));
+            let asked = Arc::new(Asked::new(&options, None, &Params::default()).unwrap());
+            let Look::Fetch(flight) = cache.look(&asked, Want::Any, now) else { panic!("no flight") };
+            let error = NetworkError::new(NetworkErrorKind::Io, Endpoint::Token);
+            let error = error.with_source(Some(Arc::new(UserError(Arc::downgrade(&cache)))));
+            cache.fail(&asked, &flight, &Error::Network(error), now, 0.5);
+        }
+        assert_eq!(cache.0.lock().entries.len(), MAX_ENTRIES);
+    }
+}
