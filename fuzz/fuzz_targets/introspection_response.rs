@@ -22,7 +22,11 @@ fuzz_target!(|body: &[u8]| {
         return assert!(matches!(ours, Ok(Introspection::Inactive)));
     }
     let texts = ["token_type", "username"].iter().all(|name| get(&members, name).is_none_or(|v| v.text().is_some()));
-    let Some(Ok(claims)) = reference::claims(text) else { return assert!(ours.is_err()) };
+    let claims = match reference::claims(text) {
+        Some(Ok(claims)) => claims,
+        Some(Err(_)) => return assert!(ours.is_err()),
+        None => return,
+    };
     if !texts {
         return assert!(ours.is_err());
     }

@@ -1,0 +1,267 @@
+//! How much memory and time hostile input can cost, and whether secrets are wiped: an allocator that counts, and that looks into each
+//! block that is given back.
+#![cfg(test)] // so that helpers count as tests for the lints too
+#![expect(unsafe_code, reason = "an allocator cannot be written without; it passes everything on to the system's")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use aero2::jose::JwkSet;
+use aero2::testing::{Endpoint, Fault, ManualClock, TestIssuer, TestToken};
+use aero2::{ClientAuth, Issuer, Request, Response, TransportError};
+
+struct Watching;
+
+#[global_allocator]
+static ALLOCATOR: Watching = Watching;
+
+// Of this thread alone, since other tests run beside.
+thread_local! {
+    static LIVE: Cell<usize> = const { Cell::new(0) };
+    static PEAK: Cell<usize> = const { Cell::new(0) };
+    static NEEDLE: Cell<&'static [u8]> = const { Cell::new(&[]) };
+    static FOUND: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator as it came; the block that is looked into is still the caller's.
+unsafe impl GlobalAlloc for Watching {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.get() + layout.size();
+        LIVE.set(live);
+        PEAK.set(PEAK.get().max(live));
+        // Zeroed, so that nothing is found in it that somebody else left there.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    // `realloc` comes here as well, by its default: a block that moves is given back.
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        LIVE.set(LIVE.get().saturating_sub(layout.size()));
+        let needle = NEEDLE.get();
+        if !needle.is_empty() {
+            let bytes = unsafe { std::slice::from_raw_parts(block, layout.size()) };
+            FOUND.set(FOUND.get() + bytes.windows(needle.len()).filter(|window| *window == needle).count());
+        }
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+/// The most that was allocated at once beyond what there was before.
+fn peak<T>(run: impl FnOnce() -> T) -> usize {
+    let before = LIVE.get();
+    PEAK.set(before);
+    drop(black_box(run()));
+    PEAK.get() - before
+}
+
+/// How many blocks were given back with `needle` still in them.
+fn left_behind(needle: &'static str, run: impl FnOnce()) -> usize {
+    NEEDLE.set(needle.as_bytes());
+    FOUND.set(0);
+    run();
+    NEEDLE.set(&[]);
+    FOUND.get()
+}
+
+fn clock() -> ManualClock {
+    let clock = ManualClock::new();
+    clock.set_wall(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    clock
+}
+
+fn world() -> (TestIssuer, Issuer) {
+    let test = TestIssuer::builder().clock(clock()).build();
+    let issuer = test.issuer();
+    issuer.preload().unwrap();
+    (test, issuer)
+}
+
+/// Repeats `part` up to the length of a payload or header whose token has just no more than 16 KiB.
+fn filled(start: &str, part: impl Fn(usize) -> String, end: &str) -> String {
+    let mut text = start.to_owned();
+    for n in 0.. {
+        let part = part(n);
+        if text.len() + part.len() + end.len() > LONGEST_JSON {
+            break;
+        }
+        text.push_str(&part);
+    }
+    text + end
+}
+
+/// JSON objects that cost the reader most, each as long as a token allows. `open` is an object that is not closed yet.
+fn costly(open: &str) -> Vec<(&'static str, String)> {
+    let same = |part: &'static str| move |_| part.to_owned();
+    let member = |n: usize| format!(r#","{n}":0"#);
+    let list = |name: &str| format!(r#"{open},"{name}":["a""#);
+    let value = |value: &str| format!(r#"{open},"x":{value}"#);
+    vec![
+        ("many members", filled(open, member, "}")),
+        ("many members and a duplicate", filled(open, member, r#","7":0}"#)),
+        ("many small objects", filled(&value("[0"), same(",{}"), "]}")),
+        ("many objects of many members", filled(&value("[0"), same(r#",{"a":0,"b":0,"c":0,"d":0,"e":0}"#), "]}")),
+        ("names alike at the first look", filled(&value("[0"), |_| names_alike(), "]}")),
+        ("many audiences", filled(&list("aud"), same(r#","a""#), "]}")),
+        ("many scopes", filled(&list("scope"), same(r#","a""#), "]}")),
+        ("a scope of many words", filled(&format!(r#"{open},"scope":"a"#), same(" a"), "\"}")),
+        ("a scope of spaces", filled(&format!(r#"{open},"scope":""#), same(" "), "\"}")),
+        ("numbers", filled(&value("[0"), same(",0"), "]}")),
+        ("fractions", filled(&value("[0"), same(",1.7976931348623157e308"), "]}")),
+        ("numbers that no double holds", filled(&value("[0"), same(",1e999"), "]}")),
+        ("a long number", filled(&value("1"), same("1"), "}")),
+        ("a long fraction", filled(&value("0."), same("1"), "}")),
+        ("a long exponent", filled(&value("1e"), same("9"), "}")),
+        ("a long number that is none", filled(&value("1"), same("1"), ".}")),
+        ("a long fraction that is none", filled(&value("0."), same("1"), "e}")),
+        ("leading zeros", filled(&value(""), same("0"), "}")),
+        ("signs", filled(&value(""), same("-"), "}")),
+        ("numbers that are none", filled(&value("[0"), same(",1."), "]}")),
+        ("escapes", filled(&value("\""), same("\\u0041"), "\"}")),
+        ("surrogates", filled(&value("\""), same("\\ud83d\\ude00"), "\"}")),
+        ("a string that never ends", filled(&value("1e999,\"y\":\""), same("\\\\"), "")),
+        ("quotes", filled(&value("1e999,"), same("\""), "")),
+        ("deep", filled(&value("["), |n| if n % 60 < 30 { "[" } else { "]" }.to_owned(), "]]}")),
+        ("too deep", filled(&value(""), same("["), "")),
+        ("deep, of objects", filled(&value("[0"), |_| format!(",{}0{}", r#"{"":"#.repeat(60), "}".repeat(60)), "]}")),
+        ("white space", filled(open, same(" "), "}")),
+    ]
+}
+
+/// Just fewer members than are sorted, whose names all fall on one bit of the filter.
+fn names_alike() -> String {
+    let members: Vec<String> = (0..31).map(|n| format!(r#""a{:02}aa{:02}a":0"#, n, n)).collect();
+    format!(",{{{}}}", members.join(","))
+}
+
+fn costly_tokens(test: &TestIssuer) -> Vec<(String, String)> {
+    let claims = format!(r#"{{"iss":"{}","exp":1800003600,"token_use":"access""#, test.url());
+    let signed = |name: &str, token: TestToken| {
+        let token = token.sign();
+        assert!((15_000..=16 * 1024).contains(&token.len()), "{name}: {}", token.len());
+        (name.to_owned(), token)
+    };
+    let payloads = costly(&claims);
+    let headers = costly(r#"{"alg":"RS256""#);
+    payloads
+        .into_iter()
+        .map(|(name, payload)| signed(&format!("payload: {name}"), test.token().raw_payload(payload)))
+        .chain(headers.into_iter().map(|(name, header)| {
+            signed(&format!("header: {name}"), test.token().raw_payload("{}").raw_header(header))
+        }))
+        .collect()
+}
+
+/// The quickest of many runs, since other programs only ever make it longer.
+fn time(mut run: impl FnMut()) -> Duration {
+    let once = |run: &mut dyn FnMut()| {
+        let start = Instant::now();
+        run();
+        start.elapsed()
+    };
+    (0..25).map(|_| once(&mut run)).min().unwrap()
+}
+
+#[test]
+fn no_token_of_16_kib_takes_more_than_20_times_as_long_as_a_usual_one_that_is_refused() {
+    let (test, issuer) = world();
+    let server = issuer.resource_server().required_scopes(["b", "c"]).build().unwrap();
+    let verify = |token: &str| server.verify_token(token).map(drop).unwrap_err();
+    let usual = test.token().subject("u1").expired().sign();
+    // A debug build makes our part some ten times slower and ring's not at all.
+    let limit = if cfg!(debug_assertions) { 400.0 } else { 20.0 };
+    for (name, token) in costly_tokens(&test) {
+        let ratio = || time(|| drop(verify(&token))).as_secs_f64() / time(|| drop(verify(&usual))).as_secs_f64();
+        // Again where another program may have been in the way.
+        let best = (0..5).map(|_| ratio()).find(|ratio| *ratio <= limit);
+        println!("{name}: {best:.1?}");
+        assert!(best.is_some(), "{name}: {:.1} times", ratio());
+    }
+}
+
+#[test]
+fn verifying_any_token_takes_memory_in_proportion_to_its_length() {
+    let (test, issuer) = world();
+    let server = issuer.resource_server().build().unwrap();
+    for (name, token) in costly_tokens(&test) {
+        let peak = peak(|| server.verify_token(&token));
+        println!("{name}: {peak} bytes");
+        assert!(peak <= 32 * token.len(), "{name}: {peak} bytes");
+    }
+    let long = ".".repeat(1 << 24);
+    assert!(peak(|| server.verify_token(&long)) < 4096, "a token that is too long is not looked at");
+}
+
+#[test]
+fn reading_any_answer_of_256_kib_takes_memory_in_proportion_to_its_length() {
+    const LIMIT: usize = 256 * 1024;
+    let repeated = |start: &str, part: &str, end: &str| {
+        format!("{start}{}{end}", part.repeat((LIMIT - start.len() - end.len()) / part.len()))
+    };
+    let bodies = [
+        repeated(r#"{"keys":[0"#, ",0", "]}"),
+        repeated(r#"{"keys":[{}"#, ",{}", "]}"),
+        repeated(r#"{"keys":[{"kid":"a","kty":"x"}"#, r#",{"kid":"a","kty":"x"}"#, "]}"),
+        repeated(r#"{"keys":["#, "[", ""),
+        repeated(r#"{"keys":[],"x":""#, "x", "\"}"),
+        repeated(r#"{"keys":[0"#, ",1e999", "]}"),
+        repeated(r#"{"keys":[1"#, "1", ".]}"),
+    ];
+    for body in bodies {
+        let peak = peak(|| JwkSet::parse(&body));
+        println!("{}: {peak} bytes", &body[..20]);
+        assert!(peak <= 48 * LIMIT, "{}: {peak} bytes", &body[..20]);
+
+        let test = TestIssuer::builder().clock(clock()).build();
+        test.fail(Endpoint::Keys, 1, Fault::json(200, body.clone()));
+        let issuer = test.issuer();
+        let token = test.token().sign();
+        drop(issuer.resource_server().build().unwrap().verify_token(&token));
+    }
+}
+
+/// The token is in the answer, in what is read of it, in the cache and in the caller's hand; the secret in its source, the form and
+/// the header. When all of it is dropped, no block was given back with either in it.
+#[test]
+fn tokens_and_secrets_are_wiped_before_their_memory_is_given_back() {
+    const SECRET: &str = "n33dle-in-the-client-secret";
+    const TOKEN: &str = "n33dle-in-the-access-token";
+    let answer = |request: &Request<'_>| -> Result<Response, TransportError> {
+        if request.method() == "GET" {
+            return Ok(Response::new(200, [], br#"{"issuer":"https://issuer.example"}"#.to_vec()));
+        }
+        if request.url().ends_with("introspect") {
+            return Ok(Response::new(200, [], br#"{"active":false}"#.to_vec()));
+        }
+        // Long enough for every buffer to grow, with members before and behind that move it.
+        let filler = "x".repeat(700);
+        let mut body = Vec::with_capacity(8192);
+        body.extend_from_slice(format!(r#"{{"a":"{filler}","token_type":"Bearer","#).as_bytes());
+        body.extend_from_slice(b"\"access_token\":\"");
+        body.extend_from_slice(TOKEN.as_bytes());
+        body.extend_from_slice(format!(r#"{filler}","b":"{filler}{filler}","expires_in":3600}}"#).as_bytes());
+        Ok(Response::new(200, [], body))
+    };
+    for auth in [ClientAuth::SecretPost, ClientAuth::SecretBasic] {
+        for needle in [SECRET, TOKEN] {
+            let found = left_behind(needle, || {
+                let issuer =
+                    Issuer::builder("https://issuer.example").transport(answer).clock(clock()).build().unwrap();
+                let m2m = issuer.m2m_client("svc", SECRET).client_auth(auth.clone()).build().unwrap();
+                let token = m2m.access_token().unwrap();
+                assert!(token.expose_secret().starts_with(TOKEN));
+                let again = m2m.access_token_with(&aero2::TokenOptions::new().force_refresh()).unwrap();
+                m2m.reject(&again);
+                drop((token.authorization_header(), m2m, issuer));
+                let introspector = Issuer::builder("https://issuer.example").transport(answer).clock(clock()).build();
+                let introspector = introspector.unwrap().introspector("svc", SECRET).client_auth(auth.clone()).build();
+                introspector.unwrap().introspect(TOKEN).unwrap();
+            });
+            assert_eq!(found, 0, "{needle} with {auth:?}");
+        }
+    }
+    assert_eq!(left_behind(TOKEN, || drop(TOKEN.to_owned())), 1, "what is not wiped is found");
+}
+
+/// 3 bytes of JSON are 4 of the token, less header and signature.
+const LONGEST_JSON: usize = 11_900;
