@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn what_is_no_strict_json_object_is_refused() {
         for text in ["", "<html>", "[]", r#"{"access_token":"t","token_type":"Bearer""#] {
-            assert!(refused(text).contains("no JSON object"), "{text}");
+            assert!(refused(text).contains("not a JSON object"), "{text}");
         }
         assert!(answer(r#","expires_in":1,"expires_in":2"#).is_err());
         assert!(answer(r#","scope":["a"]"#).is_err());
