@@ -73,6 +73,9 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
+// Before the rest, so that rustdoc lists what is the issuer's own before what is made from it.
+mod issuer;
+
 #[cfg(feature = "file-cache")]
 mod atomic_file;
 mod backoff;
@@ -97,7 +100,6 @@ pub mod guide;
 mod headers;
 mod inside;
 mod introspection;
-mod issuer;
 pub mod jose;
 mod json_text;
 mod m2m;
