@@ -257,6 +257,9 @@ fn a_jwt_of_another_kind_is_refused() {
         "application/application/jwt",
         "application/id+jwt",
         "text/jwt",
+        "applicationsjwt",
+        "application:at+jwt",
+        "unheard-of-/JWT",
         "jw\\u0131",
         "\\u212aWT",
     ] {
