@@ -94,3 +94,41 @@ fn a_day_with_rotations_and_an_outage_has_no_wrong_refusal_and_no_wrong_acceptan
     assert!(stats.stale_keys_served() > 0 && stats.rate_limited() == 0);
     assert_eq!(day.clock.monotonic(), secs(24 * HOUR));
 }
+
+#[test]
+fn a_day_of_one_m2m_client_with_an_outage_serves_its_token_as_long_as_it_lives() {
+    let day = Day::new();
+    let m2m = day.issuer.m2m_client(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET).build().unwrap();
+    let rs = day.issuer.resource_server().build().unwrap();
+    let (mut ends, mut without) = (day.clock.wall(), 0);
+    for second in (0..24 * HOUR).step_by(usize::try_from(STEP).unwrap()) {
+        if second == OUTAGE.start || second == OUTAGE.end {
+            day.test.clear_faults();
+        }
+        if second == OUTAGE.start {
+            for endpoint in Endpoint::ALL {
+                day.test.fail(endpoint, u32::MAX, Fault::transport(NetworkErrorKind::Connect));
+            }
+        }
+        match m2m.access_token() {
+            Ok(token) => {
+                ends = token.expires_at().unwrap();
+                assert!(ends > day.clock.wall() + secs(10), "too old a token, second {second}");
+                if second % 600 == 0 {
+                    rs.verify_token(token.expose_secret()).unwrap();
+                }
+            }
+            Err(error) => {
+                // Only when the token that was held has come to its end, and the issuer is down or was until a minute ago.
+                assert!(ends <= day.clock.wall() + secs(10), "{error} although a token lives, second {second}");
+                assert!((OUTAGE.start..OUTAGE.end + 60).contains(&second), "{error}, second {second}");
+                without += STEP;
+            }
+        }
+        day.clock.advance(secs(STEP));
+    }
+    let (tokens, failures) = (day.test.requests(Endpoint::Token), day.issuer.stats().mint_failures());
+    println!("{tokens} token requests, {failures} mints failed, {without} s without a token");
+    // A token an hour, one drawn early, and in the outage one attempt each half minute at most.
+    assert!(tokens <= 24 + 3 + 120 && without <= HOUR + 60, "{tokens} {without}");
+}
