@@ -1,11 +1,14 @@
 // An https issuer on loopback for one run of the program: writes its documents into FOLDER (where cert.pem and key.pem are already),
 // then FOLDER/token and, last, FOLDER/url. Stops when its standard input ends.
-import { generateKeyPairSync, sign } from 'node:crypto';
+import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 
 const folder = process.argv[2];
-const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+// By way of PEM: Node 20 can hang when the garbage of a generation is collected while the key that came of it is exported.
+const pem = { publicKeyEncoding: { type: 'spki', format: 'pem' }, privateKeyEncoding: { type: 'pkcs8', format: 'pem' } };
+const generated = generateKeyPairSync('rsa', { modulusLength: 2048, ...pem });
+const [privateKey, publicKey] = [createPrivateKey(generated.privateKey), createPublicKey(generated.publicKey)];
 const documents = {};
 const tls = { cert: readFileSync(`${folder}/cert.pem`), key: readFileSync(`${folder}/key.pem`) };
 const server = createServer(tls, (request, response) => {

@@ -2,7 +2,7 @@
 // and stops when its standard input ends, so that it never outlives the test that started it.
 //
 // usage: node oidc-provider.mjs PORT   (0: any). Its keys are new in every process, so a restart is a key rotation.
-import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { exportJWK, SignJWT } from 'jose';
@@ -11,8 +11,10 @@ import { errors, Provider } from 'oidc-provider';
 const JWT_RESOURCES = { 'urn:rs256': 'RS256', 'urn:ps256': 'PS256', 'urn:es256': 'ES256', 'urn:eddsa': 'EdDSA', 'urn:ed25519': 'Ed25519' };
 const SECRET = 'tests only: 100% +/?&=';
 
-async function key(alg, ...parameters) {
-    const { privateKey } = generateKeyPairSync(...parameters);
+// By way of PEM: Node 20 can hang when the garbage of a generation is collected while the key that came of it is exported.
+async function key(alg, type, options) {
+    const pem = { publicKeyEncoding: { type: 'spki', format: 'pem' }, privateKeyEncoding: { type: 'pkcs8', format: 'pem' } };
+    const privateKey = createPrivateKey(generateKeyPairSync(type, { ...options, ...pem }).privateKey);
     return { privateKey, jwk: { ...(await exportJWK(privateKey)), alg, use: 'sig', kid: `${alg}-${randomUUID()}` } };
 }
 
