@@ -12,6 +12,18 @@ pub mod no_background_thread {
     #![doc = include_str!("../../docs/guide/decisions/no_background_thread.md")]
 }
 
+pub mod strict_json {
+    #![doc = include_str!("../../docs/guide/decisions/strict_json.md")]
+}
+
+pub mod ureq {
+    #![doc = include_str!("../../docs/guide/decisions/ureq.md")]
+}
+
+pub mod token_file {
+    #![doc = include_str!("../../docs/guide/decisions/token_file.md")]
+}
+
 pub mod own_test_server {
     #![doc = include_str!("../../docs/guide/decisions/own_test_server.md")]
 }

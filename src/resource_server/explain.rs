@@ -278,7 +278,7 @@ impl<'a> Recorder<'a> {
 
     fn passed_check(&self, check: Check) -> String {
         let [expiry, begin, issued] = self.facts.dates.map(|date| date.map(|date| time(date.since_epoch())));
-        let now = || format!("now {}, tolerance {} s", time(since_epoch(self.wall)), self.policy.tolerance.as_secs());
+        let now = || format!("now {} ± {} s", time(since_epoch(self.wall)), self.policy.tolerance.as_secs());
         let date = |date: Option<String>| date.unwrap_or_else(|| "none".to_owned());
         match check {
             Check::Required => "all there".to_owned(),

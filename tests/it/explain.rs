@@ -113,8 +113,8 @@ signature   passed       of the issuer's key
 claims      passed       a JSON object, the registered claims of their types
 required    passed       all there
 issuer      passed       https://test.aero2.example
-expiry      passed       exp 2026-12-01T00:10:00Z, now 2026-12-01T00:00:00Z, tolerance 30 s
-begin       passed       nbf none, iat 2026-12-01T00:00:00Z, now 2026-12-01T00:00:00Z, tolerance 30 s
+expiry      passed       exp 2026-12-01T00:10:00Z, now 2026-12-01T00:00:00Z ± 30 s
+begin       passed       nbf none, iat 2026-12-01T00:00:00Z, now 2026-12-01T00:00:00Z ± 30 s
 audience    passed       expected orders
 token use   passed       access, or not said
 sender      passed       not bound; certificate shown: none
