@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+mod drawing;
+
 /// Lowest first. Files of one row do not know of each other; a parent is not above its children by nature, it stands where it stands
 /// (declaring `mod child;` is no import, using the child is one).
 const LEVELS: &[&[&str]] = &[
