@@ -12,8 +12,8 @@ use crate::secret::{Secret, SecretSource};
 pub(crate) mod assertion;
 pub(crate) mod signing_key;
 
-/// How the client shows who it is. Without a choice it is [`SecretPost`](Self::SecretPost), which is what Aero2 takes, unless the discovery
-/// document lists `client_secret_basic` and not `client_secret_post`.
+/// How a client authenticates at the issuer. The default is [`SecretPost`](Self::SecretPost), as Aero2 expects, unless the
+/// discovery document lists `client_secret_basic` and does not list `client_secret_post`.
 ///
 /// ```
 /// use aero2::{ClientAuth, Issuer};
@@ -30,9 +30,9 @@ pub(crate) mod signing_key;
 pub enum ClientAuth {
     /// `client_secret_post`: `client_id` and `client_secret` in the form.
     SecretPost,
-    /// `client_secret_basic`: an `Authorization` header, both parts form-encoded first (RFC 6749 §2.3.1).
+    /// `client_secret_basic`: id and secret in an `Authorization` header, each form-encoded first (RFC 6749 §2.3.1).
     SecretBasic,
-    /// `private_key_jwt`: an assertion signed with the client's private key, which is then what the secret source yields.
+    /// `private_key_jwt`: an assertion that is signed with the client's private key. The secret source must then yield that key.
     PrivateKeyJwt(PrivateKeyJwt),
 }
 

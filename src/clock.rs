@@ -4,9 +4,9 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The two clocks that decide validity, time to live, back-off and budgets.
+/// The two clocks that decide about validity, time to live, back-off and budgets.
 ///
-/// Waits and time-outs do not run on it but on [`Instant`], so a clock that stands still (in a test) hangs nothing.
+/// Waiting and time-outs use [`Instant`] instead, so a clock that stands still in a test does not make anything hang.
 ///
 /// ```
 /// use aero2::{Clock, Issuer};
@@ -26,10 +26,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// # Ok::<(), aero2::Error>(())
 /// ```
 pub trait Clock: Send + Sync {
-    /// The time of day, by which a token's `exp`, `nbf` and `iat` are judged.
+    /// The time of day, by which `exp`, `nbf` and `iat` are judged.
     fn wall(&self) -> SystemTime;
 
-    /// A time that never steps. It may start at zero.
+    /// A time that never jumps. It may start at zero.
     fn monotonic(&self) -> Duration;
 }
 

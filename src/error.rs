@@ -21,11 +21,11 @@ pub use network::{NetworkError, NetworkErrorKind};
 pub use oauth::OAuthError;
 pub use token::{TokenError, TokenErrorKind};
 
-/// Any failure of this crate. The variant answers the first question: is it the token, the issuer's refusal, the network, the
-/// configuration, or the clock?
+/// Everything that can go wrong. The variant tells you where: in the token, in the issuer's refusal, in the network, in your
+/// configuration, or in the clock.
 ///
-/// An error is cheap to clone (one failed request fails every caller that waited for it) and at most two words long. No message,
-/// `Debug` output or [`source`](StdError::source) ever holds a token, a secret or text of a response.
+/// An error is cheap to clone and at most two machine words in size. No message, `Debug` output or [`source`](StdError::source)
+/// ever contains a token, a secret or text from a response, so you can log errors as they are.
 ///
 /// ```
 /// use aero2::{Error, TokenErrorKind};
@@ -46,20 +46,20 @@ pub use token::{TokenError, TokenErrorKind};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The token was refused. Answer 401, or 403 for [`TokenErrorKind::InsufficientScope`].
+    /// The token was refused. Respond with 401, or with 403 for [`TokenErrorKind::InsufficientScope`].
     Token(TokenError),
-    /// The issuer answered with an OAuth error (RFC 6749 §5.2): credentials, grant or scope of this client are wrong.
+    /// The issuer answered with an OAuth error (RFC 6749 §5.2): the credentials, the grant or the scope of your client are wrong.
     OAuth(OAuthError),
-    /// Keys, a token or an answer could not be had from the issuer. Says nothing about any token.
+    /// The issuer could not be reached, or did not give a usable answer. This says nothing about any token.
     Network(NetworkError),
-    /// This program is configured wrongly; the message says what to write instead.
+    /// Your program is configured wrongly; the message says what to write instead.
     Config(ConfigError),
-    /// The wall clock of this machine is not set, so nothing can be said about any token.
+    /// This machine's wall clock is not set, so nothing is known about any token.
     Clock(ClockError),
 }
 
 impl Error {
-    /// Whether the same call may succeed later without a change by a human.
+    /// Whether the same call may succeed later without anybody changing anything.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Token(_) | Self::Config(_) => false,
@@ -69,8 +69,8 @@ impl Error {
         }
     }
 
-    /// How long to wait before the same call can do better: what the issuer asked for by `Retry-After` (RFC 9110 §10.2.3, clamped
-    /// to 1 s … 5 min), or what is left of this crate's own back-off or budget.
+    /// How long to wait before trying again: what the issuer asked for with `Retry-After` (RFC 9110 §10.2.3, limited to between 1
+    /// s and 5 min), or what remains of this crate's own back-off or budget.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::OAuth(e) => e.retry_after(),
@@ -79,8 +79,8 @@ impl Error {
         }
     }
 
-    /// The status that a resource server should answer with: 401 or 403 for a refused token, 503 where the token could not be
-    /// judged, 500 where this server is set up wrongly.
+    /// The HTTP status with which a resource server should respond: 401 or 403 if the token was refused, 503 if it could not be
+    /// judged, 500 if the server itself is configured wrongly.
     pub fn http_status(&self) -> u16 {
         match self {
             Self::Token(e) if e.kind() == TokenErrorKind::InsufficientScope => 403,
@@ -90,8 +90,8 @@ impl Error {
         }
     }
 
-    /// The value of the `WWW-Authenticate` header that belongs to [`http_status`](Self::http_status) (RFC 6750 §3); `None` unless
-    /// a token was refused. A request without a token gets the bare challenge, without an error code (§3.1).
+    /// The value of the `WWW-Authenticate` header that goes with [`http_status`](Self::http_status) (RFC 6750 §3); `None` unless
+    /// a token was refused. If the request had no token, the challenge has no error code (§3.1).
     pub fn www_authenticate(&self, realm: Option<&str>) -> Option<String> {
         let Self::Token(e) = self else { return None };
         let realm = realm.map(|realm| format!("realm=\"{}\"", quotable(realm)));
@@ -187,7 +187,7 @@ impl StdError for Error {
     }
 }
 
-/// The wall clock of this machine is not set: it stands before 2026, or before the snapshot that the issuer was made from.
+/// This machine's wall clock is not set: it shows a time before 2026, or before the snapshot that the issuer started from.
 #[derive(Clone, Debug)]
 pub struct ClockError(());
 

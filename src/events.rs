@@ -9,33 +9,33 @@ use std::sync::Arc;
 use crate::error::{Error, SnapshotProblem};
 use crate::inside::Inside;
 
-/// Something that the caches of an [`Issuer`](crate::Issuer) did, for logs and metrics.
+/// Something that happened inside an [`Issuer`](crate::Issuer), for logs and metrics.
 ///
-/// The handler given to [`IssuerBuilder::on_event`](crate::IssuerBuilder::on_event) is called on the thread of the call that caused it,
-/// outside of every lock; a handler that panics harms nothing, and one that uses the
-/// issuer is not told of what it causes itself. No event holds a token or a secret.
+/// The handler passed to [`IssuerBuilder::on_event`](crate::IssuerBuilder::on_event) runs on the thread of the call that caused
+/// the event, while no lock is held. A handler that panics does no harm. A handler that uses the issuer itself gets no events for
+/// what it causes. No event contains a token or a secret.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
     /// Keys were fetched and are in use.
     #[non_exhaustive]
     KeysRefreshed {
-        /// How many keys can be used.
+        /// The number of usable keys.
         usable: usize,
-        /// How many members of the key set cannot.
+        /// The number of members of the key set that cannot be used.
         skipped: usize,
     },
-    /// Keys could not be fetched; those held, if any, serve on.
+    /// Keys could not be fetched. Cached keys, if there are any, stay in use.
     #[non_exhaustive]
     KeyRefreshFailed {
         /// Why.
         error: Error,
     },
-    /// A token was verified with keys past their time to live, since the issuer cannot be reached.
+    /// A token was verified with keys beyond their time to live, because the issuer cannot be reached.
     StaleKeysServed,
-    /// A token's `kid` is of no key, even after asking the issuer where the budget allowed it.
+    /// A token's `kid` belongs to no key, even after asking the issuer again if the budget allowed it.
     UnknownKidRefused,
-    /// A token's `kid` is of no key, and the budget for asking the issuer is used up.
+    /// A token's `kid` belongs to no key, and the budget for asking the issuer again is used up.
     RateLimited,
     /// An M2M token was minted.
     TokenMinted,
@@ -45,34 +45,35 @@ pub enum Event {
         /// Why.
         error: Error,
     },
-    /// This machine's clock and the issuer's differ by more than the usual tolerance of 30 s. Told when it is first seen and when it has
-    /// changed; never applied.
+    /// This machine's clock and the issuer's differ by more than 30 s, the default tolerance. Reported when it is first seen and
+    /// whenever it changes; no token is judged by it.
     #[non_exhaustive]
     ClockSkew {
         /// How far this machine's clock is behind the issuer's; negative if it is ahead.
         seconds: i64,
     },
-    /// A snapshot was not used; the network is.
+    /// A snapshot was not used, or could not be written. Keys are fetched from the issuer.
     #[non_exhaustive]
     SnapshotRefused {
         /// Why.
         problem: SnapshotProblem,
     },
-    /// A token file was not used, since it is damaged or others may have written it; the issuer is asked. Feature `file-cache`.
+    /// A token file was not used because it is damaged or others may have written it. The issuer is asked instead. Feature
+    /// `file-cache`.
     #[cfg(feature = "file-cache")]
     #[non_exhaustive]
     TokenFileRefused {
         /// Why.
         error: Arc<io::Error>,
     },
-    /// A token file could not be written, so other processes ask for tokens of their own. Feature `file-cache`.
+    /// A token file could not be written, so other processes have to ask for tokens of their own. Feature `file-cache`.
     #[cfg(feature = "file-cache")]
     #[non_exhaustive]
     TokenFileNotWritten {
         /// Why.
         error: Arc<io::Error>,
     },
-    /// An early refresh failed, and the old token, still valid, serves on.
+    /// Renewing a token early failed, and the old token, which is still valid, stays in use.
     OldTokenServed,
 }
 
@@ -97,7 +98,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// The counts of an [`Issuer`](crate::Issuer) since it was built, all its handles together.
+/// What an [`Issuer`](crate::Issuer) has counted since it was built, for all its handles together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     counts: [u64; COUNTS],
@@ -125,11 +126,11 @@ counts! {
     key_fetches => KeyFetch,
     /// Attempts to fetch the key set that failed.
     key_fetch_failures => KeyFetchFailure,
-    /// Verifications with keys past their time to live.
+    /// Verifications with keys beyond their time to live.
     stale_keys_served => StaleKeysServed,
-    /// Answers "unknown key".
+    /// Tokens refused because no key has their `kid`.
     unknown_kids_refused => UnknownKidRefused,
-    /// Answers "rate limited".
+    /// Tokens that could not be judged because the budget for unknown `kid`s was used up.
     rate_limited => RateLimited,
     /// Tokens minted.
     tokens_minted => TokenMinted,
@@ -137,13 +138,13 @@ counts! {
     mint_failures => MintFailure,
     /// Introspection requests sent.
     introspections => Introspection,
-    /// Tokens that the cache of verified tokens knew.
+    /// Tokens that were found in the cache of verified tokens.
     verified_cache_hits => VerifiedCacheHit,
 }
 
 impl Stats {
-    /// How many seconds this machine's clock is behind the issuer's by the last answer that had a `Date`; negative if it is ahead. It is
-    /// only told: no token is judged by it.
+    /// By how many seconds this machine's clock is behind the issuer's, according to the latest response with a `Date` header;
+    /// negative if it is ahead. For information only: no token is judged by it.
     pub fn clock_skew(&self) -> Option<i64> {
         self.clock_skew
     }

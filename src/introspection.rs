@@ -21,8 +21,10 @@ use crate::transport::Response;
 pub(crate) mod answer;
 pub(crate) mod answers;
 
-/// Asks the issuer whether tokens are active: one request each, and the answer knows of revocation. From [`Issuer::introspector`].
-/// A clone is a pointer.
+/// Asks the issuer whether a token is active (RFC 7662). Each question is a request, and the answer takes revocation into
+/// account.
+///
+/// Made by [`Issuer::introspector`]. A clone is a pointer.
 ///
 /// ```
 /// use aero2::Introspection;
@@ -48,16 +50,17 @@ pub struct Introspector {
 }
 
 impl Introspector {
-    /// Asks about `token`.
+    /// Asks whether `token` is active.
     ///
     /// # Errors
-    /// [`Error::OAuth`] if the issuer refuses this client (not the token), [`Error::Network`] if no proper answer can be had,
-    /// [`Error::Clock`] if the answer has `exp` or `nbf` and the wall clock is not set, [`Error::Config`] if the secret cannot be read.
+    /// [`Error::OAuth`] if the issuer refuses this client (not the token). [`Error::Network`] if there is no usable answer.
+    /// [`Error::Clock`] if the answer contains `exp` or `nbf` and the wall clock is not set. [`Error::Config`] if the secret
+    /// cannot be read.
     pub fn introspect(&self, token: &str) -> Result<Introspection, Error> {
         self.ask(token, None)
     }
 
-    /// Asks about `token`, with a hint what it is (RFC 7662 §2.1).
+    /// Asks whether `token` is active, with a hint at its type (RFC 7662 §2.1).
     ///
     /// # Errors
     /// As [`introspect`](Self::introspect).
@@ -125,14 +128,14 @@ impl fmt::Debug for Introspector {
 }
 
 impl Issuer {
-    /// Begins an [`Introspector`]. `client_id` is the resource server's own id at the issuer: Aero2 vouches for an access token only
-    /// to its audience.
+    /// Starts building an [`Introspector`]. `client_id` is the resource server's own id at the issuer: Aero2 confirms an access
+    /// token only to its audience.
     pub fn introspector(&self, client_id: impl Into<String>, secret: impl Into<SecretSource>) -> IntrospectorBuilder {
         IntrospectorBuilder { issuer: self.clone(), client: Client::new(client_id.into(), secret.into()), cache: None }
     }
 }
 
-/// Makes an [`Introspector`]; from [`Issuer::introspector`].
+/// The settings of an [`Introspector`] that is being built; made by [`Issuer::introspector`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct IntrospectorBuilder {
@@ -142,25 +145,25 @@ pub struct IntrospectorBuilder {
 }
 
 impl IntrospectorBuilder {
-    /// How the client shows who it is. Defaults to `client_secret_post`, unless the discovery document lists only
-    /// `client_secret_basic`.
+    /// How the client authenticates. Defaults to `client_secret_post`, unless the discovery document lists `client_secret_basic`
+    /// and does not list `client_secret_post`.
     pub fn client_auth(mut self, auth: impl Into<ClientAuth>) -> Self {
         self.client.auth = Some(auth.into());
         self
     }
 
-    /// Keeps up to `capacity` answers for `ttl`, never past the token's `exp`, and "inactive" for at most 5 s. A revoked token is taken
-    /// for as long as its answer is kept, so choose `ttl` by what that may cost. Concurrent questions about one token share a
-    /// request. Defaults to none: every question is a request.
+    /// Keeps up to `capacity` answers for `ttl`, but never beyond the token's `exp`, and "inactive" for at most 5 s. A revoked
+    /// token may be accepted for as long as its answer is kept, so choose a short `ttl`. Concurrent questions about the same
+    /// token share one request. Defaults to none: every question is a request.
     pub fn cache(mut self, capacity: usize, ttl: Duration) -> Self {
         self.cache = Some((capacity, ttl));
         self
     }
 
-    /// The introspector. Does no I/O.
+    /// Builds the introspector. Does no I/O.
     ///
     /// # Errors
-    /// [`Error::Config`] for an empty client id or secret, or a cache without room or time.
+    /// [`Error::Config`] for an empty client id or secret, or a cache with a capacity or time of zero.
     pub fn build(self) -> Result<Introspector, Error> {
         let client = Arc::new(self.client.checked()?);
         let answers = match self.cache {

@@ -27,11 +27,12 @@ pub(crate) mod oauth;
 pub(crate) mod refreshing;
 pub(crate) mod snapshot;
 
-/// One Aero2 application (or any other standards-conforming issuer), with its discovery document and keys cached.
+/// One Aero2 application, or any other issuer that follows the standards, with its discovery document and keys in a cache.
 ///
 /// Everything else is made from it: [`resource_server`](Self::resource_server), [`m2m_client`](Self::m2m_client),
-/// [`introspector`](Self::introspector), [`revoker`](Self::revoker). All of one issuer share its caches, so make one `Issuer` per
-/// application and clone it: a clone is a pointer. Making one does no I/O; the first call that needs the network fetches what it needs.
+/// [`introspector`](Self::introspector) and [`revoker`](Self::revoker). They all share its caches, so build one `Issuer` per
+/// application and clone it: a clone is a pointer. Building does no I/O; the first call that needs the network fetches what it
+/// needs.
 ///
 /// ```
 /// use aero2::Issuer;
@@ -67,26 +68,28 @@ pub(crate) struct Settings {
 }
 
 impl Issuer {
-    /// The issuer URL as it was given, byte for byte what `iss` must be.
+    /// The issuer URL as it was given. The `iss` of a token must be the same, byte for byte.
     pub fn url(&self) -> &str {
         self.issuer_url().as_str()
     }
 
-    /// Fetches the discovery document and the keys now, unless they are held already, so that the first request need not wait.
+    /// Fetches the discovery document and the keys now, unless they are cached already, so that the first request need not wait.
     ///
     /// # Errors
-    /// [`Error::Network`] if they cannot be had within the [`timeout`](crate::IssuerBuilder::timeout).
+    /// [`Error::Network`] if they cannot be fetched within the [`timeout`](crate::IssuerBuilder::timeout).
     pub fn preload(&self) -> Result<(), Error> {
         let deadline = self.deadline();
         self.metadata(deadline)?;
         self.keys(|| deadline).map(drop)
     }
 
-    /// Refreshes the keys and the discovery document if they are due (past 80 % of their time to live), so that no request has to.
-    /// For programs with a timer of their own; call it every minute or so. It costs nothing when nothing is due.
+    /// Refreshes the keys and the discovery document if they are due, that is after 80 % of their time to live, so that no
+    /// request has to.
+    ///
+    /// For programs with a timer of their own: call it every minute or so. If nothing is due, it does nothing.
     ///
     /// # Errors
-    /// [`Error::Network`] if a refresh was due and failed. Keys that are held serve on all the same.
+    /// [`Error::Network`] if a refresh was due and failed. The cached keys stay in use all the same.
     pub fn refresh_if_due(&self) -> Result<(), Error> {
         self.0.boot();
         let deadline = self.deadline();
@@ -96,13 +99,16 @@ impl Issuer {
         keys.and(discovery)
     }
 
-    /// What the caches did so far.
+    /// Counts of what the caches have done so far.
     pub fn stats(&self) -> Stats {
         self.events().stats().with_clock_skew(self.connection().skew.seconds())
     }
 
-    /// Discovery document and keys as one text, for [`IssuerBuilder::snapshot`](crate::IssuerBuilder::snapshot) of a later process.
-    /// What is not held yet is fetched. It holds nothing secret, but whoever can change it decides which tokens are taken.
+    /// The discovery document and the keys as a text that a later process can start from, with
+    /// [`IssuerBuilder::snapshot`](crate::IssuerBuilder::snapshot).
+    ///
+    /// Whatever is not cached yet is fetched. The text contains no secrets, but whoever can change it decides which tokens are
+    /// accepted.
     ///
     /// ```
     /// let test = aero2::testing::TestIssuer::new();

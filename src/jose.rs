@@ -1,8 +1,8 @@
-//! Building blocks for other JWS, with the same rigour as the resource server's own (RFC 7515, RFC 7517).
+//! Building blocks to verify other JWS as strictly as access tokens (RFC 7515, RFC 7517).
 //!
-//! A [`VerificationKey`] is a key and the algorithms that it serves, so a token's header never chooses how it is verified. What is
-//! said about access tokens, `typ`, claims and times, is not looked at here: for those there is
-//! [`ResourceServer`](crate::ResourceServer).
+//! A [`VerificationKey`] is a key together with the algorithms that it serves, so the header of a token never decides how it is
+//! verified. What is special to access tokens (`typ`, claims, times) is not checked here: use a
+//! [`ResourceServer`](crate::ResourceServer) for those.
 
 pub(crate) mod algorithm;
 pub(crate) mod base64url;

@@ -1,15 +1,25 @@
-//! A blocking SDK for the server side of the identity provider Aero2: verify access tokens, mint client_credentials tokens,
-//! introspect, revoke. No async runtime, no background thread, no global state.
+//! A blocking SDK for the identity provider Aero2: verify access tokens, get client_credentials tokens, introspect and revoke.
+//!
+//! It works with any issuer that publishes OpenID Connect discovery or RFC 8414 metadata. It needs no async runtime, starts no background
+//! thread and keeps no global state.
 //!
 //! # A verified token in 60 seconds
 //!
-//! Build one [`Issuer`] for each Aero2 application when the program starts, and what you need of it:
+//! ```toml
+//! [dependencies]
+//! aero2 = "0.1"
+//!
+//! [dev-dependencies]
+//! aero2 = { version = "0.1", features = ["testing"] }
+//! ```
+//!
+//! When your program starts, build one [`Issuer`] per Aero2 application, and from it a [`ResourceServer`]:
 //!
 //! ```
 //! use aero2::{Error, Issuer, ResourceServer};
 //!
 //! fn orders_api() -> Result<ResourceServer, Error> {
-//!     // Nothing is sent yet: discovery and keys are fetched at the first need, then cached.
+//!     // No request is made yet: keys are fetched when they are first needed, then cached.
 //!     let issuer = Issuer::new("https://acme.aero2.dev")?;
 //!     issuer
 //!         .resource_server()
@@ -21,7 +31,7 @@
 //! # assert!(orders_api().is_ok());
 //! ```
 //!
-//! Then give it the `Authorization` header of each request. An error knows its answer:
+//! Pass it the `Authorization` header of each request. If it returns an error, that knows which response it calls for:
 //!
 //! ```
 //! use aero2::ResourceServer;
@@ -31,12 +41,12 @@
 //!         Ok(claims) => {
 //!             (200, format!("orders of {}", claims.subject().unwrap_or("nobody")))
 //!         }
-//!         // With it goes a header: err.www_authenticate(Some("orders")).
+//!         // Also send the header WWW-Authenticate: err.www_authenticate(Some("orders")).
 //!         Err(err) => (err.http_status(), err.to_string()),
 //!     }
 //! }
 //!
-//! // Try it against the issuer that comes with the crate (feature `testing`).
+//! // Try it with the test issuer that comes with the crate (feature `testing`).
 //! let test = aero2::testing::TestIssuer::new();
 //! let api = test.issuer().resource_server().audience("orders-api").build()?;
 //!
@@ -50,26 +60,37 @@
 //! # Ok::<(), aero2::Error>(())
 //! ```
 //!
-//! # Where to go on
+//! # What else you can do
 //!
-//! The [guide](guide/index.html) has a chapter for each kind of program and each question: a threaded server, many tenants, tests,
-//! outages, a security review, a port from TypeScript. What there is, by purpose:
-//!
-//! | to | see |
+//! | To | see |
 //! |---|---|
 //! | verify tokens | [`Issuer::resource_server`], [`ResourceServer`], [`Claims`], [`VerifyOptions`] |
-//! | get tokens for calling others | [`Issuer::m2m_client`], [`M2mClient`], [`SecretSource`] |
-//! | ask whether a token is still in force | [`Issuer::introspector`], [`Introspection`] |
+//! | get tokens for calling other services | [`Issuer::m2m_client`], [`M2mClient`], [`SecretSource`] |
+//! | ask whether a token is still valid | [`Issuer::introspector`], [`Introspection`] |
 //! | revoke a token | [`Issuer::revoker`] |
-//! | know what to answer and whether to try again | [`Error`] |
-//! | watch it in production | [`IssuerBuilder::on_event`], [`Issuer::stats`] |
+//! | choose a response, or try again | [`Error`] |
+//! | test your own service | [`testing`](testing/index.html) |
+//! | find out why a token was refused | [`ResourceServer::explain`] |
+//! | accept tokens from several issuers | [`ByIssuer`] |
+//! | accept tokens that are bound to a certificate | [`SenderConstrained`] |
 //! | start while the issuer cannot be reached | [`IssuerBuilder::snapshot`], [`IssuerBuilder::static_then_remote`] |
-//! | use an HTTP client of your own | [`Transport`] |
-//! | check other signed texts with the same rigour | [`jose`] |
-//! | take the tokens of many issuers | [`ByIssuer`] |
-//! | take tokens that are bound to a certificate | [`SenderConstrained`] |
-//! | find out why a token is refused | [`ResourceServer::explain`] |
-//! | test your own service | [`testing`](testing/index.html) (feature `testing`) |
+//! | monitor it in production | [`IssuerBuilder::on_event`], [`Issuer::stats`] |
+//! | use your own HTTP client | [`Transport`] |
+//! | verify other JWS as strictly | [`jose`] |
+//!
+//! The [guide](guide/index.html) has a chapter for each kind of program (threaded server, gateway, build script, plugin) and for questions
+//! such as testing, errors, outages and security. Its [decisions](guide/decisions/index.html) explain why the crate is the way it is.
+//!
+//! # Features
+//!
+//! | Feature | Adds |
+//! |---|---|
+//! | `ureq` (default) | [`UreqTransport`](struct.UreqTransport.html): HTTPS with ureq and rustls |
+//! | `platform-verifier` | trusts the operating system's certificate store |
+//! | `serde` | `Serialize` for claims and token info, and `Claims::deserialize` |
+//! | `log` | one log line per event, through the `log` facade |
+//! | `file-cache` | keeps tokens and keys on disk between processes |
+//! | `testing` | [`testing`](testing/index.html), for `[dev-dependencies]` only |
 #![forbid(unsafe_code)]
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 

@@ -32,13 +32,15 @@ pub(crate) mod wish;
 #[cfg(test)]
 mod tests;
 
-/// Mints access tokens for calling other services, and keeps them until shortly before they expire. From [`Issuer::m2m_client`]. A
-/// clone is a pointer and shares the tokens.
+/// Gets access tokens for calling other services (client_credentials, RFC 6749 §4.4), and keeps them until shortly before they
+/// expire.
 ///
-/// Tokens are kept per set of scopes and further parameters, at most 64 of them. About a minute before its end one caller refreshes a
-/// token, for at most the [`refresh_timeout`](crate::IssuerBuilder::refresh_timeout), while all others get the one that is still
-/// valid; if that fails, the old token serves on until 10 s before its end. Callers who need a token at the same time share a request,
-/// and its error if it fails.
+/// Made by [`Issuer::m2m_client`]. A clone is a pointer and shares the tokens.
+///
+/// Tokens are cached per set of scopes and additional parameters, up to 64 of them. About a minute before a token expires, one
+/// caller renews it, within the [`refresh_timeout`](crate::IssuerBuilder::refresh_timeout), while all others get the token that
+/// is still valid. If that fails, the old token stays in use until 10 s before it expires. Callers that need the same new token
+/// at the same time share one request, and its error if it fails.
 ///
 /// ```
 /// let test = aero2::testing::TestIssuer::new();
@@ -83,14 +85,15 @@ impl M2mClient {
     /// A token for the default scope.
     ///
     /// # Errors
-    /// [`Error::OAuth`] if the issuer refuses the client or the scope; that is remembered for 10 s. [`Error::Network`] if no token can be had
-    /// within the [`timeout`](crate::IssuerBuilder::timeout), or none may be asked for yet
-    /// ([`retry_after`](Error::retry_after) says how long). [`Error::Config`] if the secret cannot be read.
+    /// [`Error::OAuth`] if the issuer refuses the client or the scope, which is remembered for 10 s. [`Error::Network`] if no
+    /// token arrives within the [`timeout`](crate::IssuerBuilder::timeout), or if it is too early to ask again
+    /// ([`retry_after`](Error::retry_after) says for how long). [`Error::Config`] if the secret cannot be read. [`Error::Clock`]
+    /// if the client authenticates with a [`PrivateKeyJwt`](crate::PrivateKeyJwt) and the wall clock is not set.
     pub fn access_token(&self) -> Result<AccessToken, Error> {
         self.0.get(&self.0.default, Want::Any)
     }
 
-    /// A token for what `options` ask for.
+    /// A token with `options` for this one call.
     ///
     /// # Errors
     /// As [`access_token`](Self::access_token); also [`Error::Config`] for a malformed scope or a parameter that this crate sets itself.
@@ -103,15 +106,15 @@ impl M2mClient {
         self.0.get(&Arc::new(asked), want)
     }
 
-    /// Forgets every token. Later calls ask anew, even while a request is under way; the token of that one goes to those who waited for
-    /// it and is not kept. What the issuer said, a `Retry-After` or a refusal, is not forgotten.
+    /// Forgets every token. Later calls ask for new ones, even while a request is in progress: its token goes to the callers that
+    /// were waiting for it and is not kept. A `Retry-After` or a refusal from the issuer is not forgotten.
     pub fn clear_cache(&self) {
         self.0.cache.clear(self.0.issuer.now());
         self.0.emit(self.0.sharing.clear());
     }
 
-    /// Tells that a resource answered 401 to this token, so that the next call gets another one. Nothing happens if another one is held
-    /// by now, or if this very token was rejected before and the issuer gave it out again.
+    /// Reports that a service answered 401 to this token, so that the next call gets another one. Nothing happens if the cache
+    /// already has another token, or if this same token was rejected before and the issuer returned it again.
     pub fn reject(&self, token: &AccessToken) {
         if self.0.cache.reject(token) {
             self.0.emit(self.0.sharing.forget(token));

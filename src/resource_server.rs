@@ -29,8 +29,8 @@ pub(crate) mod verified_tokens;
 
 /// Verifies access tokens of one issuer: signature, issuer, expiry, audience, kind, scopes (RFC 9068 §4, RFC 8725).
 ///
-/// From [`Issuer::resource_server`]. A clone is a pointer; share one among all threads. The keys are fetched by the first token and
-/// then cached; a caller whose key is cached never waits.
+/// Made by [`Issuer::resource_server`]. A clone is a pointer, so share one among all threads. The first token triggers the fetch
+/// of the keys; from then on they are cached, and a caller whose key is cached never waits.
 ///
 /// ```
 /// use aero2::{Error, TokenErrorKind};
@@ -72,16 +72,18 @@ impl ResourceServer {
     /// Verifies a token and returns its claims.
     ///
     /// # Errors
-    /// [`Error::Token`] if the token is refused, [`Error::Network`] if it cannot be judged because the keys cannot be had,
-    /// [`Error::Clock`] if it cannot be judged because the wall clock is not set.
+    /// [`Error::Token`] if the token is refused. [`Error::Network`] if the keys cannot be fetched, and [`Error::Clock`] if the
+    /// wall clock is not set: then nothing is known about the token.
     pub fn verify_token(&self, token: &str) -> Result<Claims, Error> {
         self.verify(token, |token| self.read(token), &Expectation::default())
     }
 
-    /// Like [`verify_token`](Self::verify_token), with other audiences, further scopes or the sender's certificate for this one call.
+    /// Like [`verify_token`](Self::verify_token), with other audiences, additional scopes or the client's certificate for this
+    /// one call.
     ///
     /// # Errors
-    /// As there; also [`Error::Config`] for an empty list of audiences, a malformed scope, or a certificate that is no DER.
+    /// As [`verify_token`](Self::verify_token); also [`Error::Config`] for an empty list of audiences, a malformed scope, or a
+    /// certificate that is not DER.
     pub fn verify_token_with(&self, token: &str, options: &VerifyOptions) -> Result<Claims, Error> {
         self.verify(token, |token| self.read(token), &options.expectation()?)
     }
@@ -103,13 +105,13 @@ impl ResourceServer {
     /// ```
     ///
     /// # Errors
-    /// As [`verify_token`](Self::verify_token); without a header, or with one of another scheme, the kind is
+    /// As [`verify_token`](Self::verify_token). If there is no header, or one with another scheme, the kind is
     /// [`MissingToken`](TokenErrorKind::MissingToken).
     pub fn authorize(&self, authorization: Option<&str>) -> Result<Claims, Error> {
         self.verify_token(bearer_token(authorization).map_err(Error::token)?)
     }
 
-    /// Like [`authorize`](Self::authorize), with the options of this one call: a route's own scopes, for example.
+    /// Like [`authorize`](Self::authorize), with options for this one call, for example the scopes that a route requires.
     ///
     /// ```
     /// use aero2::VerifyOptions;
@@ -129,7 +131,7 @@ impl ResourceServer {
         self.verify_token_with(bearer_token(authorization).map_err(Error::token)?, options)
     }
 
-    /// The issuer whose tokens it verifies.
+    /// The issuer whose tokens are verified.
     pub fn issuer(&self) -> &Issuer {
         &self.0.issuer
     }

@@ -9,7 +9,7 @@ use crate::issuer::Issuer;
 use crate::secret::SecretSource;
 use crate::token_type_hint::TokenTypeHint;
 
-/// Withdraws tokens of one client. From [`Issuer::revoker`]. A clone is a pointer.
+/// Revokes tokens of one client (RFC 7009). Made by [`Issuer::revoker`]. A clone is a pointer.
 ///
 /// ```
 /// use aero2::{Introspection, TokenTypeHint};
@@ -32,11 +32,11 @@ pub struct Revoker {
 }
 
 impl Revoker {
-    /// Withdraws `token`. That it is unknown or already withdrawn is no error (RFC 7009 §2.2), nor is an empty one.
+    /// Revokes `token`. It is not an error if the token is empty, unknown or already revoked (RFC 7009 §2.2).
     ///
     /// # Errors
-    /// [`Error::OAuth`] if the issuer refuses this client, [`Error::Network`] if no answer can be had, [`Error::Config`] if the secret
-    /// cannot be read.
+    /// [`Error::OAuth`] if the issuer refuses this client. [`Error::Network`] if there is no usable answer. [`Error::Config`] if
+    /// the secret cannot be read.
     pub fn revoke(&self, token: &str, hint: Option<TokenTypeHint>) -> Result<(), Error> {
         let mut form = vec![("token", token)];
         form.extend(hint.map(|hint| ("token_type_hint", hint.name())));
@@ -51,13 +51,13 @@ impl fmt::Debug for Revoker {
 }
 
 impl Issuer {
-    /// Begins a [`Revoker`] for the client that the tokens were issued to.
+    /// Starts building a [`Revoker`] for the client to which the tokens were issued.
     pub fn revoker(&self, client_id: impl Into<String>, secret: impl Into<SecretSource>) -> RevokerBuilder {
         RevokerBuilder { issuer: self.clone(), client: Client::new(client_id.into(), secret.into()) }
     }
 }
 
-/// Makes a [`Revoker`]; from [`Issuer::revoker`].
+/// The settings of a [`Revoker`] that is being built; made by [`Issuer::revoker`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RevokerBuilder {
@@ -66,14 +66,14 @@ pub struct RevokerBuilder {
 }
 
 impl RevokerBuilder {
-    /// How the client shows who it is. Defaults to `client_secret_post`, unless the discovery document lists only
-    /// `client_secret_basic`.
+    /// How the client authenticates. Defaults to `client_secret_post`, unless the discovery document lists `client_secret_basic`
+    /// and does not list `client_secret_post`.
     pub fn client_auth(mut self, auth: impl Into<ClientAuth>) -> Self {
         self.client.auth = Some(auth.into());
         self
     }
 
-    /// The revoker. Does no I/O.
+    /// Builds the revoker. Does no I/O.
     ///
     /// # Errors
     /// [`Error::Config`] for an empty client id or secret.

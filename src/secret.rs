@@ -9,15 +9,15 @@ use zeroize::Zeroizing;
 
 use crate::digest::sha256;
 
-/// A text that must not leak: a client secret, a token, an `Authorization` header.
+/// A string that must not leak: a client secret, a token, an `Authorization` header.
 ///
-/// There is no `Display`, no `PartialEq` and no serialization; `Debug` shows nothing of it; the memory is wiped when the last
-/// clone is dropped. A clone is cheap and shares the text.
+/// It has no `Display`, no `PartialEq` and no serialization, and `Debug` does not show it. Its memory is wiped when the last
+/// clone is dropped. A clone is cheap and shares the string.
 #[derive(Clone)]
 pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
-    /// The secret text itself. Each call of this is a place to look at in a review.
+    /// The secret itself. Look at each call of this method in a review.
     pub fn expose_secret(&self) -> &str {
         self.0.as_str()
     }
@@ -46,10 +46,10 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where a client secret comes from. It is read anew each time that it is needed, so a rotated secret takes effect with the
-/// next token request.
+/// Where a client secret comes from. The source is read anew whenever the secret is needed, so a rotated secret takes effect with
+/// the next token request.
 ///
-/// A text converts by itself: every `secret` parameter takes `&str` and `String` as well.
+/// Every `secret` parameter also accepts a plain `&str` or `String`.
 ///
 /// ```
 /// use aero2::SecretSource;
@@ -78,12 +78,13 @@ impl SecretSource {
         Self(Source::Env(name.into().into()))
     }
 
-    /// Reads the file at `path`; one trailing line end (`\n` or `\r\n`) is dropped.
+    /// Reads the file at `path` and removes one line end (`\n` or `\r\n`) from its end.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Source::File(Arc::new(path.into())))
     }
 
-    /// Calls `read`. Its error shows only in [`std::error::Error::source`] of the [`Error::Config`](crate::Error::Config) that it becomes.
+    /// Calls `read`. If that fails, its error becomes the [`source`](std::error::Error::source) of an
+    /// [`Error::Config`](crate::Error::Config) and appears nowhere else.
     pub fn from_fn<F, E>(read: F) -> Self
     where
         F: Fn() -> Result<String, E> + Send + Sync + 'static,

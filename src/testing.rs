@@ -1,13 +1,13 @@
-//! An issuer for tests: in memory and on loopback, with tokens, faults and time in the test's hand. Feature `testing`.
+//! An issuer for your tests, in memory and on loopback: your test decides about tokens, failures and the time. Feature `testing`.
 //!
-//! It belongs under `[dev-dependencies]` and never into a production build: its keys are known to everybody.
+//! Enable it under `[dev-dependencies]` and never in a production build: its private keys are public knowledge.
 //!
 //! ```toml
 //! [dev-dependencies]
 //! aero2 = { version = "0.1", features = ["testing"] }
 //! ```
 //!
-//! The code under test gets an [`Issuer`](crate::Issuer) from the outside, and the test gives it one that is wired to a [`TestIssuer`]:
+//! Pass the [`Issuer`](crate::Issuer) into your code from outside. Your test passes one that is connected to a [`TestIssuer`]:
 //!
 //! ```
 //! use aero2::testing::TestIssuer;
@@ -44,16 +44,16 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! | to test | take |
+//! | To test | use |
 //! |---|---|
-//! | what a token may do | [`TestIssuer::token`], right in all but what the test changes |
+//! | good and bad tokens | [`TestIssuer::token`], which is good except for what the test changes |
 //! | expiry | [`ManualClock`] |
 //! | key rotation | [`TestIssuer::rotate_keys`], [`TestIssuer::rotate_keys_dropping_old`] |
 //! | outages and wrong answers | [`TestIssuer::fail`] with a [`Fault`] |
 //! | slow answers and races | [`TestIssuer::gate`] |
 //! | caching | [`TestIssuer::requests`] |
 //! | revocation | [`TestIssuer::revoke`] |
-//! | a whole program, or one in another language | [`TestIssuer::serve`] |
+//! | a whole program, in any language | [`TestIssuer::serve`] |
 
 mod answers;
 mod assertion;

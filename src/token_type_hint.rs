@@ -1,13 +1,13 @@
 //! The hint that introspection and revocation share.
 
-/// What kind of token it is, so that the issuer finds it sooner (RFC 7009 §2.1, RFC 7662 §2.1). Only a hint: a wrong one changes
-/// no answer.
+/// The type of a token, which helps the issuer to find it faster (RFC 7009 §2.1, RFC 7662 §2.1). It is only a hint: a wrong one
+/// does not change the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenTypeHint {
-    /// `access_token`
+    /// `access_token`: an access token.
     AccessToken,
-    /// `refresh_token`
+    /// `refresh_token`: a refresh token.
     RefreshToken,
 }
 

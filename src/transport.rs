@@ -13,11 +13,11 @@ use zeroize::Zeroize;
 
 use crate::error::NetworkErrorKind;
 
-/// Sends a request and returns the whole response.
+/// Sends an HTTP request and returns the complete response.
 ///
-/// Implement it to use an HTTP client of your own; closures, `Arc<T>` and `Box<dyn Transport>` are transports as well. An
-/// implementation must not follow redirects (they would carry secrets elsewhere), must keep to [`Request::timeout`], and should stop
-/// reading at [`Request::max_response_bytes`]. It may be called from several threads at once.
+/// Implement this trait to use your own HTTP client. Closures, `Arc<T>` and `Box<dyn Transport>` are transports as well. An
+/// implementation must not follow redirects (they would carry secrets elsewhere), must finish within [`Request::timeout`], and
+/// should stop reading at [`Request::max_response_bytes`]. Several threads may call it at once.
 ///
 /// ```
 /// use aero2::{Issuer, Request, Response, TransportError};
@@ -30,10 +30,10 @@ use crate::error::NetworkErrorKind;
 /// # Ok::<(), aero2::Error>(())
 /// ```
 pub trait Transport: Send + Sync {
-    /// Sends `request` and returns the whole response, whatever its status.
+    /// Sends `request` and returns the complete response, whatever its status.
     ///
     /// # Errors
-    /// Only when no complete response arrived.
+    /// A [`TransportError`] only if no complete response arrived.
     fn send(&self, request: &Request<'_>) -> Result<Response, TransportError>;
 }
 
@@ -86,22 +86,23 @@ impl<'a> Request<'a> {
         self.url
     }
 
-    /// The headers to send, names in lower case. `Authorization` may be among them.
+    /// The headers to send, with names in lower case. One of them may be `authorization`.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers.iter().copied()
     }
 
-    /// The body of a `POST`. It may hold a client secret or a token.
+    /// The body of a `POST`. It may contain a client secret or a token.
     pub fn body(&self) -> Option<&[u8]> {
         self.body
     }
 
-    /// What is left of the call's total budget: name resolution, connecting, sending and the whole answer must fit in.
+    /// What remains of the call's time limit. The DNS look-up, connecting, sending and receiving the complete response must fit
+    /// into it.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// The longest body that will be accepted, in bytes; reading on is of no use.
+    /// The length of the longest body that will be accepted, in bytes. There is no use in reading more.
     pub fn max_response_bytes(&self) -> usize {
         MAX_RESPONSE_BYTES
     }
@@ -115,7 +116,7 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-/// A whole HTTP response. `Debug` shows the status only.
+/// A complete HTTP response. `Debug` shows the status only.
 pub struct Response {
     status: u16,
     headers: Vec<(String, String)>,
@@ -123,7 +124,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// A response; header names compare case-insensitively.
+    /// A response. Header names are compared case-insensitively.
     pub fn new(status: u16, headers: impl IntoIterator<Item = (String, String)>, body: Vec<u8>) -> Self {
         Self { status, headers: headers.into_iter().collect(), body }
     }
@@ -164,8 +165,8 @@ impl fmt::Debug for Response {
 
 /// No complete response arrived.
 ///
-/// The source shows in [`std::error::Error::source`] of the [`Error::Network`](crate::Error::Network) that it becomes, so it should
-/// hold no secret.
+/// The source becomes part of the [`source`](std::error::Error::source) chain of an [`Error::Network`](crate::Error::Network), so
+/// it should not contain a secret.
 #[derive(Clone)]
 pub struct TransportError {
     kind: NetworkErrorKind,
@@ -178,7 +179,7 @@ impl TransportError {
         Self { kind, source: None }
     }
 
-    /// Adds what lies beneath.
+    /// Adds the underlying error.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { source: Some(source.into().into()), ..self }

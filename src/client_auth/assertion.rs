@@ -13,14 +13,14 @@ use crate::jose::algorithm::Algorithm;
 use crate::json_text::push_string;
 use crate::secret::Secret;
 
-/// Client authentication by `private_key_jwt` (RFC 7523): the client signs a short-lived assertion, and no secret leaves it.
+/// Client authentication with `private_key_jwt` (RFC 7523): the client signs a short-lived assertion, and its key is never sent.
 ///
-/// The client's *secret* is then its private key: a PKCS#8 PEM, as `openssl genpkey` writes it. Being a
-/// [`SecretSource`](crate::SecretSource) it may come from a file, the environment or a function, and is read anew for each request, so a
-/// rotated key takes effect with the next one. The key decides how it signs: P-256 by ES256, P-384 by ES384, Ed25519 by EdDSA, RSA
-/// (2048 bits and more) by RS256 or as [`algorithm`](Self::algorithm) says.
+/// The *secret* of the client is then its private key: a PKCS#8 PEM, as `openssl genpkey` writes it. Like any
+/// [`SecretSource`](crate::SecretSource) it may come from a file, the environment or a function, and it is read anew for each
+/// request, so a rotated key takes effect with the next one. The key determines the algorithm: P-256 signs with ES256, P-384 with
+/// ES384, Ed25519 with EdDSA, and RSA (2048 bits or more) with RS256 unless [`algorithm`](Self::algorithm) says otherwise.
 ///
-/// Each assertion is good for one minute, so the wall clock must be set: otherwise the call ends in
+/// Each assertion is valid for one minute, so the wall clock must be set; otherwise the call fails with
 /// [`Error::Clock`](crate::Error::Clock).
 ///
 /// ```
@@ -50,7 +50,7 @@ pub struct PrivateKeyJwt {
 }
 
 impl PrivateKeyJwt {
-    /// With every default.
+    /// The default settings.
     pub fn new() -> Self {
         Self::default()
     }
@@ -60,14 +60,14 @@ impl PrivateKeyJwt {
         Self { key_id: Some(key_id.into()), ..self }
     }
 
-    /// The algorithm that the issuer expects; another kind of key is then an [`Error::Config`](crate::Error::Config). Defaults to
-    /// what the key is for, which for RSA is RS256.
+    /// The algorithm that the issuer expects; a key of another kind is then an [`Error::Config`](crate::Error::Config). Defaults
+    /// to what the key is for, which for RSA is RS256.
     pub fn algorithm(self, algorithm: Algorithm) -> Self {
         Self { algorithm: Some(algorithm), ..self }
     }
 
-    /// The `aud` of the assertion. Defaults to the issuer's URL, as RFC 7523's revision asks for, since an assertion for the issuer
-    /// cannot be replayed at another one; for an issuer that knows only the older rule give the URL of its token endpoint.
+    /// The `aud` of the assertion. Defaults to the issuer's URL, as the revision of RFC 7523 requires, because an assertion for
+    /// the issuer cannot be replayed at another one. If your issuer follows the older rule, set the URL of its token endpoint.
     pub fn audience(self, audience: impl Into<String>) -> Self {
         Self { audience: Some(audience.into()), ..self }
     }

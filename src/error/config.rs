@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// This program is configured wrongly. The message says what is wrong and what to write instead.
+/// Your program is configured wrongly. The message says what is wrong and what to write instead.
 #[derive(Clone)]
 pub struct ConfigError(pub(super) Arc<ConfigRepr>);
 
@@ -144,19 +144,19 @@ impl fmt::Display for JwkProblem {
     }
 }
 
-/// Why a snapshot is not used.
+/// Why a snapshot was not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SnapshotProblem {
-    /// It is no snapshot, or not a whole one.
+    /// It is not a snapshot, or not a complete one.
     Malformed,
-    /// It was written by a version of this crate whose snapshots this one does not read.
+    /// It was written by a version of this crate whose snapshots this version cannot read.
     Version,
-    /// It is of another issuer.
+    /// It belongs to another issuer.
     OtherIssuer,
     /// It is older than [`max_stale`](crate::IssuerBuilder::max_stale).
     TooOld,
-    /// The file cannot be read or written, or others than its owner may write to it.
+    /// The file cannot be read or written, or users other than its owner may write to it.
     File,
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// No usable answer could be had from the issuer.
+/// The issuer could not be reached, or did not give a usable answer.
 #[derive(Clone)]
 pub struct NetworkError(Arc<NetworkRepr>);
 
@@ -85,7 +85,7 @@ impl StdError for NetworkError {
     }
 }
 
-/// What went wrong between this program and the issuer.
+/// What went wrong between your program and the issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NetworkErrorKind {
@@ -95,17 +95,17 @@ pub enum NetworkErrorKind {
     Connect,
     /// The TLS handshake failed: an untrusted, expired or wrong certificate, or no TLS on the other side.
     Tls,
-    /// No complete answer within the call's budget.
+    /// No complete response arrived within the time limit of the call.
     Timeout,
-    /// The connection broke, or what came was no HTTP.
+    /// The connection broke, or what arrived was not HTTP.
     Io,
-    /// A status that is no success and no OAuth error.
+    /// An error status without an OAuth error in the body.
     Status(u16),
-    /// An answer without what it must carry, or with something that it must not.
+    /// A response that lacks something it must contain, or contains something it must not.
     InvalidResponse,
-    /// Headers or body beyond the limit.
+    /// The headers or the body exceed the limit.
     TooLarge,
-    /// This crate's own budget for unknown key ids is used up; nothing is known of the token.
+    /// This crate's own budget for fetching keys because of unknown `kid`s is used up. Nothing is known about the token.
     RateLimited,
     /// The discovery document names another issuer than the configured one (OIDC Discovery §4.3, RFC 8414 §3.3).
     IssuerMismatch,

@@ -30,18 +30,18 @@ impl OAuthError {
         &self.0.code
     }
 
-    /// The server's `error_description`, at most 256 characters and without control characters. Text of the server: for a log that
-    /// may hold such, not for users.
+    /// The server's `error_description`, cut to 256 characters and without control characters. It is text from the server: log it
+    /// only where that is acceptable, and do not show it to users.
     pub fn description(&self) -> Option<&str> {
         self.0.description.as_deref()
     }
 
-    /// The server's `error_uri`, bounded like the description.
+    /// The server's `error_uri`, cut in the same way as the description.
     pub fn error_uri(&self) -> Option<&str> {
         self.0.uri.as_deref()
     }
 
-    /// The HTTP status of the answer.
+    /// The HTTP status of the response.
     pub fn status(&self) -> u16 {
         self.0.status
     }

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// A refused token. Its message is the same for every refusal but two, so that it can be shown to whoever sent the token;
+/// A refused token. The message is "invalid token" for almost every refusal, so you can show it to whoever sent the token;
 /// [`kind`](Self::kind) is for logs and metrics.
 #[derive(Clone)]
 pub struct TokenError {
@@ -13,7 +13,7 @@ pub struct TokenError {
 }
 
 impl TokenError {
-    /// What was wrong, for logs, metrics and tests. Do not show it to whoever sent the token.
+    /// What was wrong: for logs, metrics and tests. Do not show it to whoever sent the token.
     pub fn kind(&self) -> TokenErrorKind {
         self.kind
     }
@@ -37,40 +37,41 @@ impl StdError for TokenError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenErrorKind {
-    /// No `Authorization` header, or one of another scheme than `Bearer`.
+    /// There is no `Authorization` header, or it has another scheme than `Bearer`.
     MissingToken,
-    /// Longer than the resource server's limit.
+    /// The token is longer than the resource server's limit.
     TooLong,
-    /// Not three parts of canonical base64url (RFC 7515 §7.1), or header or claims are no JSON object without duplicate members.
+    /// The token is not three parts of canonical base64url (RFC 7515 §7.1), or its header or claims are not a JSON object without
+    /// duplicate members.
     Malformed,
-    /// `alg` is none that this resource server takes.
+    /// `alg` is not an algorithm that this resource server accepts.
     UnsupportedAlgorithm,
     /// The header has `crit` (RFC 7515 §4.1.11).
     CriticalHeader,
     /// `typ` names another kind of JWT (RFC 8725 §3.11).
     WrongType,
-    /// No key of the issuer bears the token's `kid`.
+    /// No key of the issuer has the token's `kid`.
     UnknownKey,
     /// The key is not for the token's `alg` (RFC 8725 §3.1).
     UnfitKey,
     /// The token has no `kid` and several keys would fit.
     AmbiguousKey,
-    /// The signature is not of the issuer's key.
+    /// The signature was not made with the issuer's key.
     BadSignature,
-    /// A claim is missing, of the wrong JSON type or out of range.
+    /// A claim is missing, has the wrong JSON type or is out of range.
     InvalidClaim,
     /// `iss` is another issuer (RFC 7519 §4.1.1).
     WrongIssuer,
     /// `exp` has passed (RFC 7519 §4.1.4).
     Expired,
-    /// `nbf` or `iat` lies ahead (RFC 7519 §4.1.5, §4.1.6).
+    /// `nbf` or `iat` lies in the future (RFC 7519 §4.1.5, §4.1.6).
     NotYetValid,
-    /// `aud` names none of the expected audiences (RFC 7519 §4.1.3).
+    /// `aud` contains none of the expected audiences (RFC 7519 §4.1.3).
     WrongAudience,
-    /// `token_use` is not `access`: an ID or session token, signed by the same keys.
+    /// `token_use` is not `access`: this is an ID token or a session token, signed with the same keys.
     WrongTokenUse,
-    /// The token is bound to a key of its sender (`cnf`), and the call did not show that it holds it; or it is not bound, and must be
-    /// (see [`SenderConstrained`](crate::SenderConstrained)).
+    /// The token is bound to a key of its sender (`cnf`) and the call did not prove possession of that key; or it is not bound
+    /// although it has to be (see [`SenderConstrained`](crate::SenderConstrained)).
     SenderConstrained,
     /// A required scope is missing (RFC 6750 §3.1).
     InsufficientScope,

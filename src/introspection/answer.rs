@@ -7,17 +7,18 @@ use std::time::SystemTime;
 use crate::jose::claim_set::{ClaimSet, NumericDate};
 use crate::jose::claims::Confirmation;
 
-/// What the issuer says of a token. That it is inactive is an answer, not an error.
+/// What the issuer says about a token. "Inactive" is an answer, not an error.
 #[derive(Clone, Debug)]
 pub enum Introspection {
-    /// The issuer vouches for the token.
+    /// The token is active.
     Active(TokenInfo),
-    /// It does not, and never says why: expired, revoked, malformed, of another issuer, or not this client's to ask about. Answer 401.
+    /// The token is expired, revoked, malformed, from another issuer, or not this client's to ask about; the issuer never says
+    /// which. Respond with 401.
     Inactive,
 }
 
-/// What the issuer told of an active token (RFC 7662 §2.2). Like [`Claims`](crate::Claims), but an issuer may leave out anything.
-/// A clone is a pointer; `Debug` shows no values.
+/// What the issuer reports about an active token (RFC 7662 §2.2). It resembles [`Claims`](crate::Claims), but an issuer may leave
+/// out anything. A clone is a pointer; `Debug` shows no values.
 #[derive(Clone)]
 pub struct TokenInfo(Arc<Inner>);
 
@@ -36,7 +37,7 @@ impl TokenInfo {
         self.0.token_type.as_deref()
     }
 
-    /// `iss`; where it is given it is the configured issuer.
+    /// `iss`; if present, it is the configured issuer.
     pub fn issuer(&self) -> Option<&str> {
         self.0.claims.issuer()
     }
@@ -46,27 +47,27 @@ impl TokenInfo {
         self.0.claims.subject()
     }
 
-    /// `aud`, one or more names of resource servers.
+    /// `aud`: the services that the token is for.
     pub fn audience(&self) -> Option<&[String]> {
         self.0.claims.audience()
     }
 
-    /// `exp`.
+    /// `exp`: when the token expires.
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.0.claims.expires_at().map(NumericDate::time)
     }
 
-    /// `iat`.
+    /// `iat`: when the token was issued.
     pub fn issued_at(&self) -> Option<SystemTime> {
         self.0.claims.issued_at().map(NumericDate::time)
     }
 
-    /// `nbf`.
+    /// `nbf`: when the token becomes valid.
     pub fn not_before(&self) -> Option<SystemTime> {
         self.0.claims.not_before().map(NumericDate::time)
     }
 
-    /// `jti`.
+    /// `jti`: the token's unique id.
     pub fn jwt_id(&self) -> Option<&str> {
         self.0.claims.jwt_id()
     }
@@ -76,53 +77,53 @@ impl TokenInfo {
         self.0.claims.client_id()
     }
 
-    /// `token_use`.
+    /// `token_use`: `access` for an access token of Aero2.
     pub fn token_use(&self) -> Option<&str> {
         self.0.claims.token_use()
     }
 
-    /// `scope`, separated by spaces.
+    /// `scope`: the granted scopes, separated by spaces.
     pub fn scope(&self) -> Option<&str> {
         self.0.claims.scope()
     }
 
-    /// The scopes one by one.
+    /// The granted scopes, one by one.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.0.claims.scopes()
     }
 
-    /// Whether `scope` is among the scopes.
+    /// Whether `scope` was granted.
     pub fn has_scope(&self, scope: &str) -> bool {
         self.0.claims.has_scope(scope)
     }
 
-    /// `cnf`: the key that the token is bound to (RFC 8705 §3.2, RFC 9449 §6.2); `None` for a plain bearer token. The issuer only tells
-    /// it: whether the sender holds that key is for the caller to check.
+    /// `cnf`: the key that the token is bound to (RFC 8705 §3.2, RFC 9449 §6.2); `None` for a plain bearer token. The issuer only
+    /// reports it: it is for the caller to check that the sender has that key.
     pub fn confirmation(&self) -> Option<Confirmation<'_>> {
         Confirmation::of(&self.0.claims)
     }
 
-    /// A further member, if it is a string.
+    /// The string in any other member; `None` if there is no such member, or if it is not a string.
     pub fn get_str(&self, name: &str) -> Option<&str> {
         self.0.claims.get_str(name)
     }
 
-    /// A further member, if it is a boolean.
+    /// The boolean in any other member; `None` if there is no such member, or if it is not a boolean.
     pub fn get_bool(&self, name: &str) -> Option<bool> {
         self.0.claims.get_bool(name)
     }
 
-    /// A further member, if it is a whole number in range.
+    /// The integer in any other member; `None` if there is no such member, or if it does not fit an `i64`.
     pub fn get_i64(&self, name: &str) -> Option<i64> {
         self.0.claims.get_i64(name)
     }
 
-    /// A further member, if it is a number.
+    /// The number in any other member; `None` if there is no such member, or if it is not a number.
     pub fn get_f64(&self, name: &str) -> Option<f64> {
         self.0.claims.get_f64(name)
     }
 
-    /// The whole answer as it came.
+    /// The JSON text of the whole answer, as it was received.
     pub fn raw_json(&self) -> &str {
         self.0.claims.raw_json()
     }

@@ -19,24 +19,25 @@ use crate::transport::Transport;
 use crate::url::IssuerUrl;
 
 impl Issuer {
-    /// An issuer with every default: [`UreqTransport`](crate::UreqTransport), the machine's clock, the budgets of [`IssuerBuilder`].
+    /// An issuer with the default settings: [`UreqTransport`](crate::UreqTransport), the machine's clock, and the limits of
+    /// [`IssuerBuilder`].
     ///
-    /// `url` is the issuer as it stands in the tokens' `iss`, byte for byte; for Aero2 `https://{app}.aero2.dev`.
+    /// `url` must be what the tokens carry as `iss`, byte for byte; for Aero2 that is `https://{app}.aero2.dev`.
     ///
     /// # Errors
-    /// [`Error::Config`] if `url` is no absolute `https` URL without user info, query and fragment (plain `http` is taken on loopback
-    /// only), or if there is no transport because the feature `ureq` is off.
+    /// [`Error::Config`] if `url` is not an absolute `https` URL, or contains user info, a query or a fragment (plain `http` is
+    /// accepted on loopback only), or if there is no transport because the feature `ureq` is off.
     pub fn new(url: &str) -> Result<Self, Error> {
         Self::builder(url).build()
     }
 
-    /// An issuer with choices of your own.
+    /// An issuer with settings of your own.
     pub fn builder(url: &str) -> IssuerBuilder {
         IssuerBuilder::new(url)
     }
 }
 
-/// Makes an [`Issuer`]; from [`Issuer::builder`].
+/// The settings of an [`Issuer`] that is being built; made by [`Issuer::builder`].
 #[must_use]
 pub struct IssuerBuilder {
     url: String,
@@ -75,94 +76,98 @@ impl IssuerBuilder {
         }
     }
 
-    /// The way to the network. Share one among many issuers by `Arc`. Defaults to [`UreqTransport`](crate::UreqTransport).
+    /// What sends the requests. To share one among several issuers, pass an `Arc`. Defaults to
+    /// [`UreqTransport`](crate::UreqTransport).
     pub fn transport(mut self, transport: impl Transport + 'static) -> Self {
         self.transport = Some(Box::new(transport));
         self
     }
 
-    /// The clocks that decide validity and time to live. Defaults to the machine's.
+    /// The clock by which tokens and cached data are judged. Defaults to the machine's own.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Some(Box::new(clock));
         self
     }
 
-    /// The total budget of one call: waiting for another caller's fetch, name resolution, connecting, the whole answer, a second
-    /// try. Defaults to 10 s.
+    /// The time limit for one whole call: waiting for another caller's fetch, the DNS look-up, connecting, the complete answer,
+    /// and a second try. Defaults to 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// What the one caller that draws a refresh-ahead pays at most (never more than [`timeout`](Self::timeout)). Defaults to 3 s.
+    /// The time limit for refreshing keys or tokens that are still good. One caller does it while all others are served from the
+    /// cache. It is never longer than [`timeout`](Self::timeout). Defaults to 3 s.
     pub fn refresh_timeout(mut self, timeout: Duration) -> Self {
         self.refresh_timeout = timeout;
         self
     }
 
-    /// How long keys are fresh when the issuer does not say it by `Cache-Control: max-age` (which is clamped to 1 min … 24 h).
-    /// Defaults to 600 s.
+    /// How long keys are fresh if the issuer does not say so with `Cache-Control: max-age` (which is limited to between 1 min and
+    /// 24 h). Defaults to 600 s.
     pub fn key_ttl(mut self, ttl: Duration) -> Self {
         self.key_ttl = ttl;
         self
     }
 
-    /// How long past their time to live keys still serve while the issuer cannot be reached. Longer means calmer in an outage,
-    /// shorter means that a withdrawn key dies sooner in one. Defaults to 3600 s.
+    /// How long keys stay in use beyond their time to live while the issuer cannot be reached. A longer time makes an outage
+    /// harmless for longer; a shorter one makes a withdrawn key useless sooner, even in an outage. Defaults to 3600 s.
     pub fn max_stale(mut self, max_stale: Duration) -> Self {
         self.max_stale = max_stale;
         self
     }
 
-    /// Takes a plain `http` issuer that is not on loopback. Whoever sits on the way can then forge every token and read every
-    /// secret; for closed test networks only.
+    /// Accepts a plain `http` issuer that is not on loopback. Anybody on the network path can then forge every token and read
+    /// every secret: for isolated test networks only.
     pub fn dangerous_allow_http(mut self) -> Self {
         self.allow_http = true;
         self
     }
 
-    /// Is told of each [`Event`], on the thread of the call that caused it and outside of every lock. Defaults to none.
+    /// A function that receives every [`Event`], on the thread of the call that caused it and while no lock is held. Defaults to
+    /// none.
     pub fn on_event(mut self, handler: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.handler = Some(Arc::new(handler));
         self
     }
 
-    /// These keys (a JWK set, RFC 7517 §5) in place of the issuer's: none is ever fetched, so tokens are verified without any network
-    /// and a rotation needs a new program. Defaults to none.
+    /// Uses these keys (a JWK set, RFC 7517 §5) instead of the issuer's. Keys are never fetched, so tokens are verified without a
+    /// network, and a key rotation needs a new build of your program. Defaults to none.
     pub fn static_keys(mut self, jwk_set: &str) -> Self {
         self.static_keys = Some(jwk_set.to_owned());
         self
     }
 
-    /// These keys (a JWK set, RFC 7517 §5), which came with the program, until the issuer's own have been fetched: the first token tries
-    /// to fetch them, and while that fails these serve, however long. Defaults to none.
+    /// Uses these keys (a JWK set, RFC 7517 §5), shipped with your program, until the issuer's own keys have been fetched. The
+    /// first token triggers that fetch; while it fails, these keys stay in use, for however long. Defaults to none.
     pub fn static_then_remote(mut self, jwk_set: &str) -> Self {
         self.first_keys = Some(jwk_set.to_owned());
         self
     }
 
-    /// What [`Issuer::snapshot`] gave to an earlier process, so that this one starts without the network. It serves as if it had been
-    /// fetched when it was made; older than [`max_stale`](Self::max_stale) it is not used. A wall clock that stands before the snapshot's
-    /// time is taken for unset ([`Error::Clock`]). Defaults to none.
+    /// Starts from what [`Issuer::snapshot`] returned in an earlier process, so that no network is needed. The keys count as
+    /// fetched at the time when the snapshot was made; if that is longer ago than [`max_stale`](Self::max_stale), the snapshot is
+    /// not used. A wall clock that is behind that time counts as not set ([`Error::Clock`]). Defaults to none.
     pub fn snapshot(mut self, json: &str) -> Self {
         self.snapshot = Some(json.to_owned());
         self
     }
 
-    /// Keeps a [snapshot](Self::snapshot) in the file at `path`: read when it is first needed, written anew after each refresh of the
-    /// keys, whole or not at all, readable and writable by this user only. A file that is damaged, too old, of another issuer or writable
-    /// by others is not used: [`Event::SnapshotRefused`] says so, and the network is used. Defaults to none.
+    /// Keeps a [snapshot](Self::snapshot) in the file at `path`. The file is read when it is first needed and replaced as a whole
+    /// after each refresh of the keys; only this user can read or write it. A file that is damaged, too old, from another issuer
+    /// or writable by others is not used: [`Event::SnapshotRefused`] reports it, and the keys are fetched instead. Defaults to
+    /// none.
     #[cfg(feature = "file-cache")]
     pub fn snapshot_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.snapshot_file = Some(path.into());
         self
     }
 
-    /// The issuer. Does no I/O.
+    /// Builds the issuer. Does no I/O.
     ///
     /// # Errors
-    /// [`Error::Config`]: see [`Issuer::new`]; also if a timeout is zero, and for static keys or a snapshot that are none, or are of another
-    /// issuer.
+    /// [`Error::Config`] as for [`Issuer::new`]; also for a timeout of zero, and for static keys or a snapshot that cannot be
+    /// read or belong to another issuer.
     pub fn build(self) -> Result<Issuer, Error> {
         let url = IssuerUrl::parse(&self.url, self.allow_http)?;
         if self.timeout.is_zero() || self.refresh_timeout.is_zero() {

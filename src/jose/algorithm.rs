@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-/// A JWS signature algorithm. There is no `none` and no HMAC here, and there never will be: a verifier of public tokens has
-/// no use for them (RFC 8725 §3.1, §3.2).
+/// A JWS signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
+///
+/// There is no `none` and no HMAC, and there never will be: a verifier of public tokens has no use for them (RFC 8725 §3.1,
+/// §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256; what Aero2 signs with.
+    /// RSASSA-PKCS1-v1_5 with SHA-256, which Aero2 signs with.
     Rs256,
     /// RSASSA-PKCS1-v1_5 with SHA-384.
     Rs384,
@@ -23,7 +25,7 @@ pub enum Algorithm {
     Es256,
     /// ECDSA on P-384 with SHA-384.
     Es384,
-    /// EdDSA on Curve25519; `Ed25519` (RFC 9864) is the same algorithm by another name.
+    /// EdDSA with Ed25519. The name `Ed25519` (RFC 9864) means the same algorithm.
     EdDsa,
 }
 
@@ -56,7 +58,7 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of that name, compared byte for byte; `None` for one that is never used here.
+    /// The algorithm with that name, compared byte for byte; `None` if this crate does not verify it.
     pub fn from_name(name: &str) -> Option<Self> {
         if name == "Ed25519" {
             return Some(Self::EdDsa);

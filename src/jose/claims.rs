@@ -8,10 +8,9 @@ use crate::error::TokenErrorKind;
 use crate::jose::claim_set::{ClaimSet, NumericDate};
 use crate::jose::jws::VerifiedPayload;
 
-/// The claims of an access token whose signature was verified and whose every check passed (RFC 7519 §4, RFC 9068 §2.2).
+/// The claims of an access token that passed every check, its signature first (RFC 7519 §4, RFC 9068 §2.2).
 ///
-/// There is no other way to come by one than a [`ResourceServer`](crate::ResourceServer). A clone is cheap and shares the claims;
-/// `Debug` shows none of them.
+/// Only a [`ResourceServer`](crate::ResourceServer) makes them. A clone is cheap and shares the claims; `Debug` shows no values.
 ///
 /// ```
 /// let test = aero2::testing::TestIssuer::new();
@@ -56,48 +55,49 @@ impl Claims {
         self.0.subject()
     }
 
-    /// `aud`: whom the token is for; empty if the token does not say.
+    /// `aud`: the services that the token is for; empty if the token does not say.
     pub fn audience(&self) -> &[String] {
         self.0.audience().unwrap_or_default()
     }
 
-    /// `exp`: when the token ends.
+    /// `exp`: when the token expires.
     pub fn expires_at(&self) -> SystemTime {
         // A token without `exp` is refused before its claims get out.
         self.0.expires_at().map_or(UNIX_EPOCH, NumericDate::time)
     }
 
-    /// `iat`: when the token was made.
+    /// `iat`: when the token was issued.
     pub fn issued_at(&self) -> Option<SystemTime> {
         self.0.issued_at().map(NumericDate::time)
     }
 
-    /// `nbf`: when the token begins.
+    /// `nbf`: when the token becomes valid.
     pub fn not_before(&self) -> Option<SystemTime> {
         self.0.not_before().map(NumericDate::time)
     }
 
-    /// `jti`: the token's own name.
+    /// `jti`: the token's unique id.
     pub fn jwt_id(&self) -> Option<&str> {
         self.0.jwt_id()
     }
 
-    /// `client_id`: the client that the token was given to (RFC 8693 §4.3).
+    /// `client_id`: the client that the token was issued to (RFC 8693 §4.3).
     pub fn client_id(&self) -> Option<&str> {
         self.0.client_id()
     }
 
-    /// `token_use`: `access` where the issuer writes it, as Aero2 does.
+    /// `token_use`: `access` if the issuer sets it, as Aero2 does.
     pub fn token_use(&self) -> Option<&str> {
         self.0.token_use()
     }
 
-    /// `scope`, else `scp`: the granted scopes, separated by spaces (RFC 6749 §3.3). Members of an array are joined by a space.
+    /// `scope`, or else `scp`: the granted scopes, separated by spaces (RFC 6749 §3.3). The members of an array are joined with
+    /// spaces.
     pub fn scope(&self) -> Option<&str> {
         self.0.scope()
     }
 
-    /// Each granted scope.
+    /// The granted scopes, one by one.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.0.scopes()
     }
@@ -107,43 +107,43 @@ impl Claims {
         self.0.has_scope(scope)
     }
 
-    /// `cnf`: the key that the token is bound to (RFC 7800 §3.1); `None` for a plain bearer token. A resource server refuses tokens
-    /// that have one unless it is told otherwise, see [`SenderConstrained`](crate::SenderConstrained).
+    /// `cnf`: the key that the token is bound to (RFC 7800 §3.1); `None` for a plain bearer token. A resource server refuses
+    /// bound tokens unless it is told otherwise: see [`SenderConstrained`](crate::SenderConstrained).
     pub fn confirmation(&self) -> Option<Confirmation<'_>> {
         Confirmation::of(&self.0)
     }
 
-    /// The text of a top-level claim; `None` if there is none of that name, or if it is no string.
+    /// The string in a top-level claim; `None` if there is no such claim, or if it is not a string.
     pub fn get_str(&self, name: &str) -> Option<&str> {
         self.0.get_str(name)
     }
 
-    /// The truth value of a top-level claim; `None` if there is none of that name, or if it is no boolean.
+    /// The boolean in a top-level claim; `None` if there is no such claim, or if it is not a boolean.
     pub fn get_bool(&self, name: &str) -> Option<bool> {
         self.0.get_bool(name)
     }
 
-    /// The integer in a top-level claim; `None` if there is none of that name, if it is written with a fraction or an exponent, or if an
-    /// `i64` cannot hold it.
+    /// The integer in a top-level claim; `None` if there is no such claim, if it is written with a fraction or an exponent, or if
+    /// it does not fit an `i64`.
     pub fn get_i64(&self, name: &str) -> Option<i64> {
         self.0.get_i64(name)
     }
 
-    /// The number in a top-level claim; `None` if there is none of that name, if it is no number, or if an `f64` cannot hold it.
+    /// The number in a top-level claim; `None` if there is no such claim, if it is not a number, or if it does not fit an `f64`.
     pub fn get_f64(&self, name: &str) -> Option<f64> {
         self.0.get_f64(name)
     }
 
-    /// The payload as it was signed.
+    /// The JSON text of all claims, exactly as it was signed.
     pub fn raw_json(&self) -> &str {
         self.0.raw_json()
     }
 
-    /// All claims as a type of the caller's.
+    /// Reads all claims into a type of yours. Feature `serde`.
     ///
     /// # Errors
     ///
-    /// [`Error::Token`](crate::Error::Token) with [`TokenErrorKind::InvalidClaim`] if they do not fit it.
+    /// [`Error::Token`](crate::Error::Token) with [`TokenErrorKind::InvalidClaim`] if the claims do not fit that type.
     #[cfg(feature = "serde")]
     pub fn deserialize<T: serde::de::DeserializeOwned>(&self) -> Result<T, crate::error::Error> {
         // serde_json's own error quotes values, so it goes no further.
@@ -151,8 +151,8 @@ impl Claims {
     }
 }
 
-/// The claim `cnf` (RFC 7800 §3.1): what the sender of the token has to prove that it holds. It may be of a form that neither
-/// accessor knows; the token is bound to something all the same.
+/// The claim `cnf` (RFC 7800 §3.1): the key that the sender of the token must prove to hold. If both accessors return `None`, the
+/// token is bound in a way that this crate does not know, but it is still bound.
 #[derive(Clone, Copy)]
 pub struct Confirmation<'a>(&'a ClaimSet);
 

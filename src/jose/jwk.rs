@@ -35,11 +35,11 @@ pub struct Jwk {
 }
 
 impl Jwk {
-    /// Reads one key.
+    /// Parses one key.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if the text is no JSON object with unique member names.
+    /// [`Error::Config`] if the text is not a JSON object with unique member names.
     pub fn parse(json: &str) -> Result<Self, Error> {
         let object = Object::parse(json).map_err(|_| problem(JwkProblem::NotAnObject))?;
         Ok(Self::read(&object.members()))
@@ -50,12 +50,13 @@ impl Jwk {
         self.kid.as_deref()
     }
 
-    /// The key itself, with the algorithms that it serves.
+    /// The key itself, together with the algorithms that it serves.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if it is no public key to verify signatures with: a missing or bad member, a symmetric or private key, a
-    /// type or curve that is not supported, RSA beyond 2048 to 8192 bits, or `use`, `key_ops` or `alg` for another purpose.
+    /// [`Error::Config`] if this is not a public key for verifying signatures: if a member is missing or bad, if the key is
+    /// symmetric or private, if its type or curve is not supported, if an RSA key is not between 2048 and 8192 bits long, or if
+    /// `use`, `key_ops` or `alg` name another purpose.
     pub fn verification_key(&self) -> Result<VerificationKey, Error> {
         self.key.clone().map_err(problem)
     }
@@ -81,10 +82,10 @@ impl fmt::Debug for Jwk {
     }
 }
 
-/// A key set (RFC 7517 §5): the keys of an issuer that signatures can be verified with.
+/// A JWK set (RFC 7517 §5): the keys with which the signatures of an issuer can be verified.
 ///
-/// Members that cannot serve (other key types, other uses, bad or private keys) are skipped, as the RFC asks. A clone is cheap and
-/// shares the keys.
+/// Members that cannot be used (other key types, other uses, malformed or private keys) are skipped, as the RFC asks. A clone is
+/// cheap and shares the keys.
 ///
 /// ```
 /// use aero2::jose::JwkSet;
@@ -121,11 +122,12 @@ pub(crate) enum Candidates<'s> {
 }
 
 impl JwkSet {
-    /// Reads a key set.
+    /// Parses a key set.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if the text is no JSON object with an array `keys`, or if any object in it has two members of one name.
+    /// [`Error::Config`] if the text is not a JSON object with an array `keys`, or if any object in it has two members with the
+    /// same name.
     pub fn parse(json: &str) -> Result<Self, Error> {
         let object = Object::parse(json).map_err(|_| Error::config(ConfigProblem::JwkSet))?;
         let keys = object.members().array("keys").ok().flatten().ok_or_else(|| Error::config(ConfigProblem::JwkSet))?;
@@ -148,22 +150,22 @@ impl JwkSet {
         &self.0.text
     }
 
-    /// How many keys can be used.
+    /// The number of usable keys.
     pub fn len(&self) -> usize {
         self.0.usable.len()
     }
 
-    /// Whether no key can be used.
+    /// Whether there is no usable key.
     pub fn is_empty(&self) -> bool {
         self.0.usable.is_empty()
     }
 
-    /// How many members of `keys` cannot be used and were skipped.
+    /// The number of members of `keys` that were skipped because they cannot be used.
     pub fn skipped(&self) -> usize {
         self.0.skipped
     }
 
-    /// The keys that can be used, in the order of the document.
+    /// The usable keys, in the order of the document.
     pub fn iter(&self) -> impl Iterator<Item = &Jwk> {
         self.0.usable.iter()
     }

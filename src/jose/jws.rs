@@ -9,8 +9,8 @@ use crate::jose::base64url;
 use crate::jose::json::{Object, Span, Value};
 use crate::jose::key::{SignatureChecked, VerificationKey};
 
-/// A JSON Web Signature in compact serialization, read but not verified: an algorithm that this crate verifies, no critical header,
-/// and three parts of canonical base64url.
+/// A compact JWS (RFC 7515 §7.1) that was parsed but not yet verified: three parts of canonical base64url, an algorithm that this
+/// crate verifies, and no critical header.
 ///
 /// The header members `jwk`, `jku`, `x5u` and `x5c` are never read: a key comes from the verifier, not from the token.
 ///
@@ -58,28 +58,28 @@ impl VerifiedPayload {
 }
 
 impl<'a> CompactJws<'a> {
-    /// Reads a token. Its length is the caller's to bound; the work done here is linear in it.
+    /// Parses a token. The work is linear in its length, which is for the caller to limit.
     ///
     /// # Errors
     ///
-    /// [`Error::Token`]: `Malformed` for what is not three parts of canonical base64url without padding (the payload may be empty), for a
-    /// header that is no JSON object with unique names, or without a text `alg`, or with a `kid` or `typ` that is no text;
-    /// `CriticalHeader` for any `crit`; `UnsupportedAlgorithm` for an `alg` that is not in [`Algorithm`].
+    /// [`Error::Token`] with the kind `Malformed` if this is not three parts of canonical base64url without padding (the payload
+    /// may be empty), or if the header is not a JSON object with unique names, has no string `alg`, or has a `kid` or `typ` that
+    /// is not a string; `CriticalHeader` for any `crit`; `UnsupportedAlgorithm` for an `alg` that is not an [`Algorithm`].
     pub fn parse(token: &'a str) -> Result<Self, Error> {
         Self::read(token, None).map_err(Error::token)
     }
 
-    /// The algorithm that the header asks for. The key decides whether it gets it.
+    /// The algorithm that the header asks for. The key decides whether it is used.
     pub fn algorithm(&self) -> Algorithm {
         self.header.algorithm
     }
 
-    /// The header's `kid` (RFC 7515 §4.1.4), unverified: good for finding a key by equality, and for nothing else.
+    /// The header's `kid` (RFC 7515 §4.1.4), unverified. Compare it to find a key, and use it for nothing else.
     pub fn kid(&self) -> Option<&str> {
         self.header.kid.map(|span| self.header.object.text(span))
     }
 
-    /// The header's `typ` (RFC 7515 §4.1.9), unverified; [`verify`](Self::verify) does not look at it.
+    /// The header's `typ` (RFC 7515 §4.1.9), unverified; [`verify`](Self::verify) does not check it.
     pub fn typ(&self) -> Option<&str> {
         self.header.typ.map(|span| self.header.object.text(span))
     }
@@ -88,7 +88,8 @@ impl<'a> CompactJws<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Token`]: `UnfitKey` if the key is not for the header's algorithm, `BadSignature` if the signature is not the key's.
+    /// [`Error::Token`] with the kind `UnfitKey` if the key is not for the header's algorithm, or `BadSignature` if the signature
+    /// was not made with that key.
     pub fn verify(&self, key: &VerificationKey) -> Result<Vec<u8>, Error> {
         if !key.fits(self.algorithm()) {
             return Err(Error::token(TokenErrorKind::UnfitKey));

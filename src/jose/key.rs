@@ -9,8 +9,8 @@ use ring::{agreement, digest, rand};
 use crate::error::JwkProblem;
 use crate::jose::algorithm::Algorithm;
 
-/// A public key and the algorithms that it serves: a key of another type, of another curve or for another algorithm never comes to
-/// verify, whatever a token's header asks for (RFC 8725 §3.1).
+/// A public key together with the algorithms that it serves. Whatever the header of a token asks for, a key of another type or
+/// curve, or one that is meant for another algorithm, is never used (RFC 8725 §3.1).
 ///
 /// A clone is cheap and shares the key.
 ///
@@ -57,7 +57,7 @@ impl VerificationKey {
         Ok(Self(Arc::new(Repr { material, algorithms, digest })))
     }
 
-    /// The algorithms that this key serves: the one that the JWK names, or all of its type.
+    /// The algorithms that this key serves: the one that the JWK names, or else all for its type.
     pub fn algorithms(&self) -> &[Algorithm] {
         &self.0.algorithms
     }

@@ -11,8 +11,8 @@ use crate::m2m::token_file::TokenFile;
 use crate::secret::SecretSource;
 
 impl Issuer {
-    /// Begins an [`M2mClient`] for the client `client_id`. The secret is read anew for every token request, so a rotated one takes effect
-    /// with the next; see [`SecretSource`].
+    /// Starts building an [`M2mClient`] for the client `client_id`. The secret is read anew for every token request, so a rotated
+    /// one takes effect with the next: see [`SecretSource`].
     pub fn m2m_client(&self, client_id: impl Into<String>, secret: impl Into<SecretSource>) -> M2mClientBuilder {
         M2mClientBuilder {
             issuer: self.clone(),
@@ -25,7 +25,7 @@ impl Issuer {
     }
 }
 
-/// Makes an [`M2mClient`]; from [`Issuer::m2m_client`].
+/// The settings of an [`M2mClient`] that is being built; made by [`Issuer::m2m_client`].
 ///
 /// ```
 /// let test = aero2::testing::TestIssuer::new();
@@ -53,44 +53,46 @@ pub struct M2mClientBuilder {
 }
 
 impl M2mClientBuilder {
-    /// The scopes to ask for where a call names none, separated by spaces. Defaults to none, for which the issuer grants every scope that
+    /// The scopes to ask for if a call names none, separated by spaces. Defaults to none: then the issuer grants every scope that
     /// the client has.
     pub fn default_scope(mut self, scope: impl Into<String>) -> Self {
         self.default_scope = Some(scope.into());
         self
     }
 
-    /// A further parameter of every token request, such as `audience`; several of one name are sent as several.
+    /// An additional parameter of every token request, such as `audience`. If you set the same name several times, all values are
+    /// sent.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.params.push(name.into(), value.into());
         self
     }
 
-    /// How the client shows who it is. Defaults to `client_secret_post`, unless the discovery document lists `client_secret_basic`
-    /// and not that.
+    /// How the client authenticates. Defaults to `client_secret_post`, unless the discovery document lists `client_secret_basic`
+    /// and does not list `client_secret_post`.
     pub fn client_auth(mut self, auth: impl Into<ClientAuth>) -> Self {
         self.client.auth = Some(auth.into());
         self
     }
 
-    /// Shares the tokens with other processes through a file, so that many that start at once make one token request: for build scripts
-    /// and command line tools. Defaults to none. Feature `file-cache`.
+    /// Shares the tokens with other processes through a file, so that many processes that start at once make one token request:
+    /// for build scripts and command-line tools. Defaults to none. Feature `file-cache`.
     ///
-    /// The file is for the user that runs the program alone (mode 0600), and so is the lock beside it, `path` with `.lock` appended; their
-    /// directory must exist. It holds tokens, digests of what they are for and when they end, never a client secret. One that another
-    /// user owns or may write to, that is no regular file or damaged is not used
-    /// ([`Event::TokenFileRefused`](crate::Event::TokenFileRefused)): then the issuer is asked, as it is where the wall clock is not set or
-    /// where another process holds the lock for longer than half of the call's [`timeout`](crate::IssuerBuilder::timeout).
+    /// The file and the lock beside it (`path` with `.lock` appended) are private to the user that runs the program (mode 0600).
+    /// Their directory must exist. The file contains tokens, digests of what they are for, and when they expire, but never a
+    /// client secret. It is not used if it is damaged, not a regular file, owned by another user or writable by others
+    /// ([`Event::TokenFileRefused`](crate::Event::TokenFileRefused)). In that case the issuer is asked; also if the wall clock is
+    /// not set, or if another process holds the lock for longer than half of the call's
+    /// [`timeout`](crate::IssuerBuilder::timeout).
     ///
-    /// Several clients may share a file. [`clear_cache`](M2mClient::clear_cache) removes it, [`reject`](M2mClient::reject) takes that
-    /// token out of it, and a forced refresh replaces what it holds.
+    /// Several clients may share a file. [`clear_cache`](M2mClient::clear_cache) removes it, [`reject`](M2mClient::reject)
+    /// removes that token from it, and a forced refresh replaces the token in it.
     #[cfg(feature = "file-cache")]
     pub fn token_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
         self.token_file = Some(path.into());
         self
     }
 
-    /// The client. Does no I/O.
+    /// Builds the client. Does no I/O.
     ///
     /// # Errors
     /// [`Error::Config`] for an empty client id or secret, a malformed scope, or a parameter that this crate sets itself (`grant_type`,

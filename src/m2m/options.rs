@@ -5,7 +5,7 @@ use std::fmt;
 use crate::error::{ConfigProblem, Error};
 use crate::scope::is_scope_token;
 
-/// What one call asks for, in place of the client's defaults.
+/// What to ask for in one call, instead of the client's defaults.
 ///
 /// ```
 /// use aero2::TokenOptions;
@@ -31,27 +31,28 @@ pub struct TokenOptions {
 }
 
 impl TokenOptions {
-    /// The client's defaults.
+    /// Options that change nothing yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The scopes to ask for, separated by spaces; their order does not matter. Defaults to the client's
+    /// The scopes to ask for, separated by spaces, in any order. Defaults to the client's
     /// [`default_scope`](crate::M2mClientBuilder::default_scope).
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = Some(scope.into());
         self
     }
 
-    /// A further parameter of the token request, such as `resource` (RFC 8707); several of one name are sent as several. It takes the
-    /// place of the client's own of that name. Tokens of different parameters are cached apart.
+    /// An additional parameter of the token request, such as `resource` (RFC 8707). If you set the same name several times, all
+    /// values are sent. It replaces the client's own parameter of that name. Tokens for different parameters are cached
+    /// separately.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.params.push(name.into(), value.into());
         self
     }
 
-    /// Asks the issuer whatever the cache holds. The token was asked for after the call, so callers at the same time may share it, but
-    /// not one that was on its way already.
+    /// Asks the issuer for a new token, whatever the cache contains. Concurrent callers may share the request, but none of them
+    /// gets a token that was requested before its call.
     pub fn force_refresh(mut self) -> Self {
         self.force_refresh = true;
         self

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use crate::digest::{Sha256, sha256};
 use crate::secret::Secret;
 
-/// An access token for calling other services. A clone is a pointer; `Debug` shows nothing of the token; its memory is wiped when the
-/// last clone is dropped.
+/// An access token for calling other services. A clone is a pointer. `Debug` does not show the token, and its memory is wiped
+/// when the last clone is dropped.
 ///
 /// ```
 /// let test = aero2::testing::TestIssuer::new();
@@ -38,17 +38,17 @@ impl AccessToken {
         Self(Arc::new(Minted { header: header.into(), digest: sha256(token.as_bytes()), scope, expires_at }))
     }
 
-    /// The token itself. Each call of this is a place to look at in a review.
+    /// The token itself. Look at each call of this method in a review.
     pub fn expose_secret(&self) -> &str {
         self.0.header.expose_secret().get(SCHEME.len()..).unwrap_or_default()
     }
 
-    /// The value of an `Authorization` header (RFC 6750 §2.1): `Bearer` and the token.
+    /// The value for an `Authorization` header (RFC 6750 §2.1): `Bearer`, a space and the token.
     pub fn authorization_header(&self) -> Secret {
         self.0.header.clone()
     }
 
-    /// The scope that was granted; where the issuer's answer is silent, the one that was asked for (RFC 6749 §5.1).
+    /// The granted scopes; if the issuer does not name them, those that were asked for (RFC 6749 §5.1).
     pub fn scope(&self) -> Option<&str> {
         self.0.scope.as_deref()
     }

@@ -15,7 +15,7 @@ use crate::resource_server::verified_tokens::VerifiedTokens;
 use crate::resource_server::{Inner, ResourceServer};
 
 impl Issuer {
-    /// Begins a [`ResourceServer`] that verifies this issuer's access tokens.
+    /// Starts building a [`ResourceServer`], which verifies the access tokens of this issuer.
     pub fn resource_server(&self) -> ResourceServerBuilder {
         ResourceServerBuilder {
             issuer: self.clone(),
@@ -30,7 +30,7 @@ impl Issuer {
     }
 }
 
-/// Makes a [`ResourceServer`]; from [`Issuer::resource_server`].
+/// The settings of a [`ResourceServer`] that is being built; made by [`Issuer::resource_server`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ResourceServerBuilder {
@@ -45,61 +45,65 @@ pub struct ResourceServerBuilder {
 }
 
 impl ResourceServerBuilder {
-    /// The name of this resource server, which the token's `aud` must contain (RFC 8725 §3.9). Recommended: without it a token that
-    /// was issued for another service of the same issuer is taken. Defaults to none: `aud` is not compared.
+    /// The name of your service, which a token's `aud` must contain (RFC 8725 §3.9). Recommended: without it, a token that was
+    /// issued for another service of the same issuer is accepted. Defaults to none: `aud` is not checked.
     pub fn audience(self, audience: impl Into<String>) -> Self {
         self.audiences([audience])
     }
 
-    /// The names of this resource server, of which the token's `aud` must contain one. Defaults to none: `aud` is not compared.
+    /// The names of your service, of which a token's `aud` must contain at least one. Defaults to none: `aud` is not checked.
     pub fn audiences<A: Into<String>>(mut self, audiences: impl IntoIterator<Item = A>) -> Self {
         self.audiences = Some(audiences.into_iter().map(Into::into).collect());
         self
     }
 
-    /// How far this machine's clock and the issuer's may differ. Defaults to 30 s.
+    /// How far this machine's clock and the issuer's may be apart. Defaults to 30 s.
     pub fn clock_tolerance(mut self, tolerance: Duration) -> Self {
         self.clock_tolerance = tolerance;
         self
     }
 
-    /// Scopes that every token must have, all of them. Defaults to none.
+    /// The scopes that every token must have, all of them. Defaults to none.
     pub fn required_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.required_scopes = scopes.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The signature algorithms to take (RFC 8725 §3.1). Defaults to all of [`Algorithm::ALL`]; the key has the last word in any case.
+    /// The signature algorithms to accept (RFC 8725 §3.1). Defaults to [`Algorithm::ALL`]. In any case a key is used only for the
+    /// algorithms that it is meant for.
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.algorithms = algorithms.into_iter().collect();
         self
     }
 
-    /// The longest token, in bytes, that is looked at. Defaults to 16 KiB.
+    /// The longest token to accept, in bytes. Defaults to 16 KiB.
     pub fn max_token_bytes(mut self, bytes: usize) -> Self {
         self.max_token_bytes = bytes;
         self
     }
 
-    /// What to do about a token that is bound to a key of its sender by `cnf`. Defaults to [`SenderConstrained::Refuse`].
+    /// What to do with a token that is bound to a key of its sender by the claim `cnf`. Defaults to
+    /// [`SenderConstrained::Refuse`].
     pub fn sender_constrained(mut self, mode: SenderConstrained) -> Self {
         self.sender_constrained = mode;
         self
     }
 
-    /// Remembers up to `capacity` tokens whose signature was good, so that a repeated token costs a SHA-256 and a look-up. Expiry,
-    /// audience, scopes and whether the key is still of the issuer are checked on every hit; refusals are never kept.
+    /// Remembers up to `capacity` tokens whose signature was good, so that verifying one again costs a SHA-256 and a look-up.
+    /// Every time, expiry, audience and scopes are still checked, and so is whether the issuer still publishes the key. Refused
+    /// tokens are never remembered.
     ///
-    /// An entry takes the size of its claims and about 300 bytes. Defaults to none.
+    /// An entry takes about 300 bytes more than the claims. Defaults to none.
     pub fn verified_token_cache(mut self, capacity: usize) -> Self {
         self.verified_tokens = Some(capacity);
         self
     }
 
-    /// The resource server. Does no I/O.
+    /// Builds the resource server. Does no I/O.
     ///
     /// # Errors
-    /// [`Error::Config`] for an empty list of audiences or algorithms, an empty audience, a malformed scope, a cache without room.
+    /// [`Error::Config`] for an empty list of audiences or algorithms, an empty audience, a malformed scope, or a cache with a
+    /// capacity of zero.
     pub fn build(self) -> Result<ResourceServer, Error> {
         self.audiences.as_ref().map_or(Ok(()), check_audiences)?;
         check_scopes(&self.required_scopes)?;

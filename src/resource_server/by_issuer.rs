@@ -15,13 +15,15 @@ use crate::resource_server::ResourceServer;
 use crate::resource_server::checks::{Expectation, Presented};
 use crate::resource_server::options::VerifyOptions;
 
-/// The resource servers of many issuers, of which each token goes to its own: one Aero2 application per tenant, for example.
+/// A set of resource servers, one per issuer, that passes each token to the right one: for example, one Aero2 application per
+/// tenant.
 ///
-/// A token is routed by its unverified `iss`, compared byte for byte, before any request; the resource server that it leads to then
-/// verifies it with the keys of that issuer and of no other, so a token of one tenant never passes at another, even if both publish the
-/// same key. A token of an unknown issuer costs no request and is refused with the kind [`WrongIssuer`](TokenErrorKind::WrongIssuer).
+/// A token is routed by its unverified `iss`, compared byte for byte, before any request is made. The resource server that it
+/// leads to then verifies it with the keys of that issuer and no other, so a token of one tenant is never accepted for another,
+/// even if both publish the same key. A token from an unknown issuer costs no request and is refused with the kind
+/// [`WrongIssuer`](TokenErrorKind::WrongIssuer).
 ///
-/// Which tenant a token is of, its [`Claims::issuer`] tells. A clone is a pointer; share one among all threads.
+/// [`Claims::issuer`] tells you which tenant a token belongs to. A clone is a pointer, so share one among all threads.
 ///
 /// ```
 /// use aero2::testing::TestIssuer;
@@ -67,11 +69,11 @@ struct Known {
 type Resolve = dyn Fn(&str) -> Option<ResourceServer> + Send + Sync;
 
 impl ByIssuer {
-    /// Of these resource servers, one for each issuer.
+    /// Routes tokens among these resource servers, one for each issuer.
     ///
     /// # Errors
-    /// [`Error::Config`] if there are none, or two of one issuer. Several audiences of one issuer are
-    /// [`audiences`](crate::ResourceServerBuilder::audiences) of one resource server, or [`VerifyOptions::audience`] of a call.
+    /// [`Error::Config`] if there are none, or two for the same issuer. To accept several audiences of one issuer, use
+    /// [`audiences`](crate::ResourceServerBuilder::audiences) or [`VerifyOptions::audience`].
     pub fn new(servers: impl IntoIterator<Item = ResourceServer>) -> Result<Self, Error> {
         let mut listed = HashMap::new();
         for server in servers {
@@ -85,18 +87,18 @@ impl ByIssuer {
         Ok(Self(Arc::new(Inner { max_token_bytes, tenants: Tenants::Listed(listed) })))
     }
 
-    /// Of the resource servers that `resolve` gives for an issuer's URL, for tenants that come and go. The `capacity` that were used
-    /// lately are kept, with the keys that they fetched.
+    /// Routes tokens to the resource servers that `resolve` returns for an issuer's URL: for tenants that come and go. The
+    /// `capacity` most recently used ones are kept, together with the keys that they fetched.
     ///
-    /// **`resolve` decides whom you trust.** The text is the unverified `iss` of whatever was sent: look it up among the tenants that you
-    /// know. To build an [`Issuer`](crate::Issuer) from any text would take the tokens of every stranger that runs an issuer, and send
-    /// requests to wherever they like.
+    /// **`resolve` decides whom you trust.** It receives the unverified `iss` of whatever somebody sent, so look that up among
+    /// the tenants you know. If you built an [`Issuer`](crate::Issuer) from just any text, you would accept the tokens of every
+    /// stranger who runs an issuer, and send requests wherever they like.
     ///
-    /// It is called outside of every lock, on the thread of the call, and may be called for one issuer by several threads at once, of
-    /// whose answers one is kept. `None` is not kept: an unknown issuer is asked about at each of its tokens, so keep the look-up
-    /// cheap. An answer for another issuer counts as `None`. A tenant that was dropped serves on while it is kept:
-    /// [`forget`](Self::forget) it. Tokens over 64 KiB are refused before `resolve` is asked, shorter ones by the limit of their
-    /// resource server.
+    /// It runs on the thread of the call while no lock is held, and several threads may call it for the same issuer at once; one
+    /// of their answers is kept. `None` is not remembered: `resolve` runs for every token from an unknown issuer, so keep it
+    /// cheap. A resource server of another issuer counts as `None`. A tenant that you have removed stays known while it is kept,
+    /// until you [`forget`](Self::forget) it. Tokens over 64 KiB are refused before `resolve` is called; shorter ones are subject
+    /// to the limit of their resource server.
     ///
     /// ```
     /// use std::collections::HashMap;
@@ -132,18 +134,18 @@ impl ByIssuer {
         Ok(Self(Arc::new(Inner { max_token_bytes: MAX_RESOLVED_TOKEN_BYTES, tenants })))
     }
 
-    /// Verifies a token by the resource server of its issuer.
+    /// Verifies a token with the resource server of its issuer.
     ///
     /// # Errors
-    /// As [`ResourceServer::verify_token`]; the kind is [`WrongIssuer`](TokenErrorKind::WrongIssuer) for an issuer that is not known here.
+    /// As [`ResourceServer::verify_token`]. For an unknown issuer the kind is [`WrongIssuer`](TokenErrorKind::WrongIssuer).
     pub fn verify_token(&self, token: &str) -> Result<Claims, Error> {
         self.verify(token, &Expectation::default())
     }
 
-    /// Like [`verify_token`](Self::verify_token), with the options of this one call.
+    /// Like [`verify_token`](Self::verify_token), with options for this one call.
     ///
     /// # Errors
-    /// As [`ResourceServer::verify_token_with`], and as there.
+    /// As [`verify_token`](Self::verify_token) and [`ResourceServer::verify_token_with`].
     pub fn verify_token_with(&self, token: &str, options: &VerifyOptions) -> Result<Claims, Error> {
         self.verify(token, &options.expectation()?)
     }
@@ -151,13 +153,13 @@ impl ByIssuer {
     /// Verifies the token in the value of an `Authorization` header, as [`ResourceServer::authorize`] does.
     ///
     /// # Errors
-    /// As [`verify_token`](Self::verify_token); without a header, or with one of another scheme, the kind is
+    /// As [`verify_token`](Self::verify_token). If there is no header, or one with another scheme, the kind is
     /// [`MissingToken`](TokenErrorKind::MissingToken).
     pub fn authorize(&self, authorization: Option<&str>) -> Result<Claims, Error> {
         self.verify_token(bearer_token(authorization).map_err(Error::token)?)
     }
 
-    /// Like [`authorize`](Self::authorize), with the options of this one call.
+    /// Like [`authorize`](Self::authorize), with options for this one call.
     ///
     /// # Errors
     /// As [`authorize`](Self::authorize) and [`ResourceServer::verify_token_with`].
@@ -165,17 +167,17 @@ impl ByIssuer {
         self.verify_token_with(bearer_token(authorization).map_err(Error::token)?, options)
     }
 
-    /// The resource server that the token goes to by its unverified `iss`, for [`ResourceServer::explain`] and the like. Nothing about
-    /// the token is verified by this.
+    /// The resource server that would receive the token, by its unverified `iss`: for [`ResourceServer::explain`], for example.
+    /// This verifies nothing about the token.
     ///
     /// # Errors
-    /// [`Error::Token`] for what is no token, or of an issuer that is not known here.
+    /// [`Error::Token`] if this is not a token at all, or comes from an unknown issuer.
     pub fn route(&self, token: &str) -> Result<ResourceServer, Error> {
         self.server_for(token).map(|(server, _)| server).map_err(Error::token)
     }
 
-    /// Drops what `resolve` gave for that issuer; its next token asks again. Calls that are under way finish with what they have. Without
-    /// a resolver this does nothing.
+    /// Forgets what `resolve` returned for that issuer, so that its next token calls `resolve` again. Calls in progress finish
+    /// with what they have. Without a resolver this does nothing.
     pub fn forget(&self, issuer: &str) {
         if let Tenants::Resolved { known, .. } = &self.0.tenants {
             let digest = sha256(issuer.as_bytes());

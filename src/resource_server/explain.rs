@@ -13,12 +13,14 @@ use crate::resource_server::options::VerifyOptions;
 use crate::resource_server::steps::{Check, Step, Trace};
 
 impl ResourceServer {
-    /// Runs every check of [`verify_token`](Self::verify_token) over a token and tells how far it came: for a support ticket, not for a
-    /// decision. It takes the same way, fetches keys, tells events and counts as a verification does, and neither reads nor fills the
-    /// cache of verified tokens.
+    /// Runs every check of [`verify_token`](Self::verify_token) on a token and reports how far it got: for a support ticket, not
+    /// for a decision.
     ///
-    /// What it tells is fit for a log: expected names, times, lengths, the algorithm, and of the key's name both ends. It
-    /// holds no part of the token and no other value of a claim. Do not show it to whoever sent the token.
+    /// It does what a verification does, including fetching keys, emitting events and counting, but it neither reads nor fills
+    /// the cache of verified tokens.
+    ///
+    /// The result can be logged: it shows the expected names, times, lengths, the algorithm, and both ends of the `kid`. It
+    /// contains no part of the token and no other claim values. Do not show it to whoever sent the token.
     ///
     /// ```
     /// use aero2::CheckOutcome;
@@ -39,10 +41,10 @@ impl ResourceServer {
         self.explained(token, &Expectation::default())
     }
 
-    /// Like [`explain`](Self::explain), for a call of [`verify_token_with`](Self::verify_token_with).
+    /// Like [`explain`](Self::explain), with the options of a call of [`verify_token_with`](Self::verify_token_with).
     ///
     /// # Errors
-    /// [`Error::Config`] as there.
+    /// [`Error::Config`] as for [`verify_token_with`](Self::verify_token_with).
     pub fn explain_with(&self, token: &str, options: &VerifyOptions) -> Result<Explanation, Error> {
         Ok(self.explained(token, &options.expectation()?))
     }
@@ -55,17 +57,17 @@ impl ResourceServer {
     }
 }
 
-/// How far a token came through its verification; from [`ResourceServer::explain`]. `Display` is a table.
+/// How far a token got through its verification; made by [`ResourceServer::explain`]. `Display` prints a table.
 ///
-/// It proves nothing: it is no [`Claims`](crate::Claims), cannot become one, and does not say that a token is good. To let a request in,
-/// [`verify_token`](ResourceServer::verify_token).
+/// It proves nothing: it cannot be turned into [`Claims`](crate::Claims), and it does not say that a token is good. To let a
+/// request in, use [`verify_token`](ResourceServer::verify_token).
 #[derive(Clone, Debug)]
 pub struct Explanation {
     checks: Vec<ExplainedCheck>,
 }
 
 impl Explanation {
-    /// Every check, in the order in which they are made.
+    /// All checks, in the order in which they are made.
     pub fn checks(&self) -> impl Iterator<Item = &ExplainedCheck> {
         self.checks.iter()
     }
@@ -90,18 +92,19 @@ pub struct ExplainedCheck {
 }
 
 impl ExplainedCheck {
-    /// Its name in a word or two.
+    /// The name of the check, in a word or two.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// How it ended.
+    /// How the check ended.
     pub fn outcome(&self) -> CheckOutcome {
         self.outcome
     }
 
-    /// What was found and what was expected; for a failed check it begins with the kind of the refusal, or says why the token could not be
-    /// judged. For people: the wording may change. Empty for a check that was not reached.
+    /// What was found and what was expected. For a failed check, the text begins with the kind of the refusal or says why the
+    /// token could not be judged. It is written for people, and the wording may change. It is empty for a check that was not
+    /// reached.
     pub fn detail(&self) -> &str {
         &self.detail
     }
@@ -111,9 +114,9 @@ impl ExplainedCheck {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CheckOutcome {
-    /// The token got past it.
+    /// The token passed the check.
     Passed,
-    /// The token was refused here, or could not be judged.
+    /// The check refused the token or could not judge it.
     Failed,
     /// An earlier check failed.
     NotReached,

@@ -8,7 +8,8 @@ use crate::error::{ConfigProblem, Error};
 use crate::resource_server::checks::{Expectation, Names};
 use crate::scope::is_scope_token;
 
-/// Other audiences, further scopes or the sender's certificate for one call of [`ResourceServer::verify_token_with`](crate::ResourceServer::verify_token_with).
+/// Other audiences, additional scopes or the client's certificate for one call of
+/// [`ResourceServer::verify_token_with`](crate::ResourceServer::verify_token_with).
 ///
 /// ```
 /// use aero2::VerifyOptions;
@@ -37,24 +38,24 @@ enum Certificate {
 }
 
 impl VerifyOptions {
-    /// Nothing beyond what the resource server asks.
+    /// Options that change nothing yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The audience to expect in place of the resource server's own.
+    /// The audience to expect instead of the resource server's own.
     pub fn audience(self, audience: impl Into<String>) -> Self {
         self.audiences([audience])
     }
 
-    /// The audiences of which the token must name one, in place of the resource server's own. An empty list is an
+    /// The audiences to expect instead of the resource server's own; the token must name at least one. An empty list is an
     /// [`Error::Config`] when the options are used.
     pub fn audiences<A: Into<String>>(mut self, audiences: impl IntoIterator<Item = A>) -> Self {
         self.audiences = Some(audiences.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Scopes that the token must have besides those of the resource server. An empty list adds nothing.
+    /// Scopes that the token must have in addition to those of the resource server. An empty list adds nothing.
     pub fn required_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         let more = scopes.into_iter().map(Into::into);
         let all = self.required_scopes.iter().flat_map(Names::as_slice).cloned().chain(more).collect();
@@ -62,9 +63,10 @@ impl VerifyOptions {
         self
     }
 
-    /// The client certificate of the TLS connection that the token came over, as DER: it satisfies a token that is bound to it by
-    /// `x5t#S256` (RFC 8705 §3), see [`SenderConstrained`](crate::SenderConstrained). It must be from the handshake, or from a header that
-    /// none but the TLS terminator can set. What is no DER is an [`Error::Config`] when the options are used.
+    /// The client certificate of the TLS connection on which the token arrived, as DER. It satisfies a token that is bound to it
+    /// by `x5t#S256` (RFC 8705 §3): see [`SenderConstrained`](crate::SenderConstrained). Take it from the TLS handshake, or from
+    /// a header that only your TLS terminator can set. Anything that is not DER is an [`Error::Config`] when the options are
+    /// used.
     pub fn client_certificate(mut self, der: &[u8]) -> Self {
         let thumbprint = || Certificate::Thumbprint(URL_SAFE_NO_PAD.encode(sha256(der)));
         self.certificate = Some(if der.first() == Some(&SEQUENCE) { thumbprint() } else { Certificate::NotDer });

@@ -2,15 +2,15 @@
 
 use crate::jose::claim_set::ClaimSet;
 
-/// What a resource server does about the claim `cnf`, which binds a token to a key of its sender.
+/// What a resource server does with a token that the claim `cnf` binds to a key of its sender.
 ///
-/// Whoever takes such a token without asking for that key takes it from a thief as well, so the default is to refuse it (RFC 8705 §3,
-/// RFC 9449 §7). The binding that this crate checks itself is that to a TLS client certificate, `x5t#S256`, with the certificate in
-/// [`VerifyOptions::client_certificate`](crate::VerifyOptions::client_certificate). Every refusal has the kind
-/// [`SenderConstrained`](crate::TokenErrorKind::SenderConstrained).
+/// A service that accepts such a token without asking for that key would accept it from a thief as well, so the default is to
+/// refuse it (RFC 8705 §3, RFC 9449 §7). This crate can check one kind of binding itself: `x5t#S256`, which names a TLS client
+/// certificate, against the certificate in [`VerifyOptions::client_certificate`](crate::VerifyOptions::client_certificate). Every
+/// refusal has the kind [`SenderConstrained`](crate::TokenErrorKind::SenderConstrained).
 ///
-/// A `cnf` that says anything beside `x5t#S256` (a DPoP key, a method that is not known here) is not satisfied by the certificate alone.
-/// That is stricter than RFC 7800 §3.1, which has unknown methods ignored: an issuer that names two wants both.
+/// If `cnf` contains anything besides `x5t#S256`, such as a DPoP key or an unknown method, the certificate alone does not satisfy
+/// it. This is stricter than RFC 7800 §3.1, which says to ignore unknown methods: an issuer that names two methods wants both.
 ///
 /// ```
 /// use aero2::testing::{Json, TestIssuer};
@@ -41,14 +41,14 @@ use crate::jose::claim_set::ClaimSet;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SenderConstrained {
-    /// Refuses a token that is bound to something, unless it is bound to the client certificate that the call names. Plain bearer tokens
-    /// are taken.
+    /// Refuses a bound token, unless it is bound to the client certificate that the call passes. Accepts plain bearer tokens.
     #[default]
     Refuse,
-    /// As [`Refuse`](Self::Refuse), and plain bearer tokens are refused as well.
+    /// As [`Refuse`](Self::Refuse), but also refuses plain bearer tokens.
     Require,
-    /// Takes a token whatever it is bound to. Only for a caller that checks [`Claims::confirmation`](crate::Claims::confirmation) itself,
-    /// by a DPoP proof for example; a client certificate that the call names must match `x5t#S256` nevertheless, where the token has it.
+    /// Accepts a token whatever it is bound to. Only for callers that check [`Claims::confirmation`](crate::Claims::confirmation)
+    /// themselves, for example against a DPoP proof. If the call passes a client certificate and the token has `x5t#S256`, they
+    /// must still match.
     DangerousAcceptUnchecked,
 }
 

@@ -9,8 +9,8 @@ use crate::Clock;
 
 /// A [`Clock`] that a test moves by hand. A clone shares its time.
 ///
-/// It starts at the present second on the wall, so that it goes with a [`TestIssuer`](super::TestIssuer) that runs by the machine's clock,
-/// and at zero on the monotonic clock. Where a test prints times, it sets the wall first.
+/// The wall clock starts at the current second, so that it agrees with a [`TestIssuer`](super::TestIssuer) on the machine's
+/// clock; the monotonic clock starts at zero. If your test prints times, set the wall clock first.
 ///
 /// ```
 /// use aero2::testing::{ManualClock, TestIssuer};
@@ -38,7 +38,7 @@ struct Times {
 }
 
 impl ManualClock {
-    /// A clock at the start.
+    /// A clock at its start: see above.
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(Times { wall: present_second(), monotonic: Duration::ZERO })))
     }
@@ -49,13 +49,13 @@ impl ManualClock {
         self.advance_monotonic(by);
     }
 
-    /// Moves the wall clock alone: a step of NTP, or the sleep of a machine whose monotonic clock sleeps as well.
+    /// Moves only the wall clock, as when NTP corrects it, or when a machine sleeps whose monotonic clock stops meanwhile.
     pub fn advance_wall(&self, by: Duration) {
         let mut times = self.0.lock();
         times.wall = times.wall.checked_add(by).unwrap_or(times.wall);
     }
 
-    /// Moves the monotonic clock alone: time passes, and someone keeps the wall clock back.
+    /// Moves only the monotonic clock: time passes while somebody holds the wall clock back.
     pub fn advance_monotonic(&self, by: Duration) {
         let mut times = self.0.lock();
         times.monotonic = times.monotonic.saturating_add(by);

@@ -18,11 +18,11 @@ use super::token::{TestToken, random_text};
 use crate::jose::Algorithm;
 use crate::{Issuer, IssuerBuilder};
 
-/// An issuer for tests that answers as Aero2 does: discovery document, key set, tokens by client_credentials, introspection and
+/// An issuer for tests that behaves like Aero2: discovery document, key set, client_credentials tokens, introspection and
 /// revocation. A clone is the same issuer.
 ///
-/// It lives in memory, and [`serve`](Self::serve) puts it on a loopback port as well. It knows one client from the start,
-/// [`CLIENT_ID`](Self::CLIENT_ID) with the scopes `api:read` and `api:write`.
+/// It runs in memory, and [`serve`](Self::serve) puts it on a loopback port as well. From the start it has one client,
+/// [`CLIENT_ID`](Self::CLIENT_ID), with the scopes `api:read` and `api:write`.
 ///
 /// ```
 /// use aero2::testing::{Endpoint, TestIssuer};
@@ -61,7 +61,7 @@ pub struct TestIssuer {
 }
 
 impl TestIssuer {
-    /// The id of the client that every test issuer knows.
+    /// The id of the client that every test issuer has.
     pub const CLIENT_ID: &'static str = "test-client";
     /// The secret of that client.
     pub const CLIENT_SECRET: &'static str = "test-secret";
@@ -76,7 +76,7 @@ impl TestIssuer {
         Self::builder().url(url).build()
     }
 
-    /// An issuer whose tokens and judgements follow a clock that the test moves.
+    /// An issuer that uses a clock which the test moves.
     pub fn with_clock(clock: ManualClock) -> Self {
         Self::builder().clock(clock).build()
     }
@@ -100,12 +100,12 @@ impl TestIssuer {
         &self.site.url
     }
 
-    /// The way to this issuer without a network. It knows no other host.
+    /// A transport that leads to this issuer without a network, and to no other host.
     pub fn transport(&self) -> TestTransport {
         TestTransport::new(self.state.clone(), self.site.clone())
     }
 
-    /// The builder of an [`Issuer`] that is wired to this one, clock included.
+    /// The builder of an [`Issuer`] that is connected to this one and uses the same clock.
     pub fn issuer_builder(&self) -> IssuerBuilder {
         let builder = Issuer::builder(self.url()).transport(self.transport());
         match &self.state.settings.clock {
@@ -114,61 +114,62 @@ impl TestIssuer {
         }
     }
 
-    /// A new [`Issuer`] that is wired to this one, clock included; it has caches of its own.
+    /// A new [`Issuer`] that is connected to this one and uses the same clock. It has caches of its own.
     ///
     /// # Panics
-    /// When the URL given to [`with_url`](Self::with_url) is none that an issuer may have.
+    /// If the URL passed to [`with_url`](Self::with_url) cannot be an issuer's.
     #[expect(clippy::expect_used, reason = "documented; a test's own URL is wrong")]
     pub fn issuer(&self) -> Issuer {
         self.issuer_builder().build().expect("a test issuer's URL must be one that an issuer may have")
     }
 
-    /// Puts the same issuer (keys, clients, script, counts) on a free port of 127.0.0.1 as well, until the handle is dropped. Seen
-    /// from there, its URL is [`TestServer::url`], and the tokens minted there say so.
+    /// Puts the same issuer (keys, clients, faults, counts) on a free port of 127.0.0.1 as well, until the handle is dropped.
+    /// There its URL is [`TestServer::url`], and tokens that are minted there name that URL.
     ///
     /// # Errors
-    /// When the system gives no port or no thread.
+    /// If there is no free port, or no thread can be started.
     pub fn serve(&self) -> io::Result<TestServer> {
         self.serve_on(0)
     }
 
-    /// Like [`serve`](Self::serve) on a port of your choice, for a restart at the same place.
+    /// Like [`serve`](Self::serve), on a port of your choice: for a restart at the same address.
     ///
     /// # Errors
-    /// When the port is taken, or the system gives no thread.
+    /// If the port is taken, or no thread can be started.
     pub fn serve_on(&self, port: u16) -> io::Result<TestServer> {
         TestServer::start(self.state.clone(), port)
     }
 
-    /// A token to be signed by this issuer: a good one, unless the test says otherwise.
+    /// A token of this issuer, which is good unless the test changes something.
     pub fn token(&self) -> TestToken {
         TestToken::new(self.state.clone(), self.site.url.clone())
     }
 
-    /// An opaque refresh token of that client, good for seven days. It can be introspected and revoked by the client.
+    /// An opaque refresh token for that client, valid for seven days. The client can introspect and revoke it.
     ///
     /// # Panics
-    /// On a system that gives no randomness.
+    /// If the system has no randomness.
     pub fn refresh_token(&self, client_id: &str) -> String {
         let (token, expires) = (random_text(), self.state.now() + REFRESH_LIFETIME);
         self.state.registry.lock().refresh_tokens.insert(token.clone(), (client_id.to_owned(), expires));
         token
     }
 
-    /// Registers a client for client_credentials with these scopes, or replaces it.
+    /// Registers a client that may use client_credentials with these scopes, or replaces it.
     pub fn register_client<S: Into<String>>(&self, id: &str, secret: &str, scopes: impl IntoIterator<Item = S>) {
         let scopes = Some(scopes.into_iter().map(Into::into).collect());
         self.state.register(id, Proof::Secret(secret.to_owned()), scopes);
     }
 
-    /// Registers a client for client_credentials that has a key instead of a secret; `jwk` is the public half. It needs an issuer that
-    /// takes `private_key_jwt` ([`TestIssuerBuilder::client_auth_methods`]). Each assertion is taken once.
+    /// Registers a client that has a key instead of a secret; `jwk` is the public half. The issuer must accept `private_key_jwt`
+    /// ([`TestIssuerBuilder::client_auth_methods`]). It accepts each assertion once.
     pub fn register_client_key<S: Into<String>>(&self, id: &str, jwk: &str, scopes: impl IntoIterator<Item = S>) {
         let scopes = Some(scopes.into_iter().map(Into::into).collect());
         self.state.register(id, Proof::Key(jwk.to_owned()), scopes);
     }
 
-    /// Registers a client that may introspect and revoke, and not mint (`unauthorized_client`), as most resource servers are.
+    /// Registers a client that may introspect and revoke, but not mint tokens (`unauthorized_client`), like most resource
+    /// servers.
     pub fn register_resource_server(&self, id: &str, secret: &str) {
         self.state.register(id, Proof::Secret(secret.to_owned()), None);
     }
@@ -178,38 +179,38 @@ impl TestIssuer {
         self.state.registry.lock().metadata.insert(name.to_owned(), Some(value.into()));
     }
 
-    /// Leaves a member out of the discovery document. As with Aero2, `introspection_endpoint` is not in it from the start.
+    /// Removes a member from the discovery document. As at Aero2, `introspection_endpoint` is not in it from the start.
     pub fn remove_metadata(&self, name: &str) {
         self.state.registry.lock().metadata.insert(name.to_owned(), None);
     }
 
-    /// The key set as it is published now.
+    /// The key set that is published now, as JSON.
     pub fn key_set(&self) -> String {
         self.state.keys.lock().key_set().to_string()
     }
 
-    /// Adds a member to the key set as it is, sound or not.
+    /// Adds a member to the key set as it is, valid or not.
     pub fn publish_jwk(&self, jwk: impl Into<String>) {
         self.state.keys.lock().publish(Json::raw(jwk));
     }
 
-    /// New keys for all algorithms in use. The old ones stay in the key set, so tokens that they signed stay good.
+    /// Makes new keys for all algorithms in use. The old ones stay in the key set, so tokens signed with them remain good.
     pub fn rotate_keys(&self) {
         self.state.keys.lock().rotate(true);
     }
 
-    /// New keys for all algorithms in use, and the old ones gone: tokens that they signed are bad as soon as a verifier has read
-    /// the key set again.
+    /// Makes new keys for all algorithms in use and removes the old ones. Tokens signed with those are refused as soon as a
+    /// verifier has fetched the key set again.
     pub fn rotate_keys_dropping_old(&self) {
         self.state.keys.lock().rotate(false);
     }
 
-    /// Revokes an access or refresh token. Introspection tells; a verifier of signatures cannot know.
+    /// Revokes an access or refresh token. Introspection reports it; somebody who only verifies signatures cannot know.
     pub fn revoke(&self, token: &str) {
         self.state.registry.lock().revoked.insert(token.to_owned());
     }
 
-    /// How many requests have arrived at that endpoint, in memory and over loopback.
+    /// The number of requests that have arrived at that endpoint, in memory and on loopback.
     pub fn requests(&self, endpoint: Endpoint) -> usize {
         self.state.script.requests(endpoint)
     }
@@ -219,13 +220,13 @@ impl TestIssuer {
         self.state.script.reset_counts();
     }
 
-    /// Lets the next `times` requests to that endpoint meet `fault`, after the faults that are already waiting there;
-    /// `u32::MAX` is for ever.
+    /// Makes the next `times` requests to that endpoint fail with `fault`, after the faults that are already scheduled there.
+    /// `u32::MAX` means for ever.
     pub fn fail(&self, endpoint: Endpoint, times: u32, fault: Fault) {
         self.state.script.fail(endpoint, times, fault);
     }
 
-    /// Takes back all faults that are still to come.
+    /// Removes all faults that are still scheduled.
     pub fn clear_faults(&self) {
         self.state.script.clear_faults();
     }
@@ -248,7 +249,7 @@ impl fmt::Debug for TestIssuer {
     }
 }
 
-/// Options of a [`TestIssuer`].
+/// The settings of a [`TestIssuer`] that is being built.
 #[derive(Clone, Debug)]
 pub struct TestIssuerBuilder(Settings);
 
@@ -265,7 +266,7 @@ impl TestIssuerBuilder {
         Self(Settings { clock: Some(clock), ..self.0 })
     }
 
-    /// Sets what the issuer signs with. Defaults to RS256.
+    /// Sets the algorithm that the issuer signs with. Defaults to RS256.
     #[must_use]
     pub fn algorithm(self, algorithm: Algorithm) -> Self {
         Self(Settings { algorithm, ..self.0 })
@@ -277,7 +278,7 @@ impl TestIssuerBuilder {
         Self(Settings { token_lifetime: lifetime, ..self.0 })
     }
 
-    /// Sets the `aud` of minted tokens where the request has no parameter `audience` or `resource`. Defaults to none.
+    /// Sets the `aud` of minted tokens for requests without a parameter `audience` or `resource`. Defaults to none.
     #[must_use]
     pub fn default_audience(self, audience: impl Into<String>) -> Self {
         Self(Settings { default_audience: Some(audience.into()), ..self.0 })
@@ -289,22 +290,21 @@ impl TestIssuerBuilder {
         Self(Settings { keys_max_age: Some(max_age), ..self.0 })
     }
 
-    /// Sets the ways of client authentication that are advertised and taken, of `client_secret_post`, `client_secret_basic` and
-    /// `private_key_jwt`.
-    /// Defaults to post only.
+    /// Sets the methods of client authentication that are advertised and accepted, out of `client_secret_post`,
+    /// `client_secret_basic` and `private_key_jwt`. Defaults to `client_secret_post` only.
     #[must_use]
     pub fn client_auth_methods<M: Into<String>>(self, methods: impl IntoIterator<Item = M>) -> Self {
         Self(Settings { auth_methods: methods.into_iter().map(Into::into).collect(), ..self.0 })
     }
 
-    /// Publishes the metadata as an OAuth server without OpenID Connect does (RFC 8414 §3): at
-    /// `/.well-known/oauth-authorization-server`, and 404 at the place of OpenID Connect.
+    /// Publishes the metadata like an OAuth server without OpenID Connect (RFC 8414 §3): at
+    /// `/.well-known/oauth-authorization-server`, and 404 at the address for OpenID Connect.
     #[must_use]
     pub fn oauth_metadata_only(self) -> Self {
         Self(Settings { oauth_metadata_only: true, ..self.0 })
     }
 
-    /// The issuer.
+    /// Builds the issuer.
     pub fn build(self) -> TestIssuer {
         let site = Arc::new(Site::new(&self.0.url));
         let state =

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 /// A JSON value for [`TestToken::claim`](super::TestToken::claim) and [`TestToken::header`](super::TestToken::header).
 ///
-/// Texts, booleans, numbers and lists convert by themselves; [`Json::raw`] takes any text, valid or not.
+/// Strings, booleans, numbers and lists convert by themselves. [`Json::raw`] takes any text, valid or not.
 ///
 /// ```
 /// use aero2::testing::Json;
@@ -21,7 +21,7 @@ use std::fmt::{self, Write as _};
 pub struct Json(String);
 
 impl Json {
-    /// The text as it is; nothing checks that it is JSON.
+    /// The text as it is. Nothing checks that it is JSON.
     pub fn raw(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -31,7 +31,7 @@ impl Json {
         Self::raw("null")
     }
 
-    /// An object of these members, in this order; a name that comes twice is written twice.
+    /// An object with these members, in this order. A name that occurs twice is written twice.
     pub fn object<N: AsRef<str>, V: Into<Self>>(members: impl IntoIterator<Item = (N, V)>) -> Self {
         let members = members.into_iter().map(|(name, value)| format!("{}:{}", quoted(name.as_ref()), value.into()));
         Self(format!("{{{}}}", members.collect::<Vec<_>>().join(",")))

@@ -8,10 +8,10 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::NetworkErrorKind;
 
-/// One of the resources of a [`TestIssuer`](super::TestIssuer).
+/// An endpoint of a [`TestIssuer`](super::TestIssuer).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Endpoint {
-    /// The discovery document, at either of its well-known places.
+    /// The discovery document, at either of its well-known addresses.
     Discovery,
     /// The key set.
     Keys,
@@ -28,7 +28,7 @@ impl Endpoint {
     pub const ALL: [Self; 5] = [Self::Discovery, Self::Keys, Self::Token, Self::Introspection, Self::Revocation];
 }
 
-/// A misfortune for [`TestIssuer::fail`](super::TestIssuer::fail).
+/// A failure for [`TestIssuer::fail`](super::TestIssuer::fail).
 ///
 /// ```
 /// use aero2::testing::{Endpoint, Fault, TestIssuer};
@@ -56,34 +56,34 @@ pub(super) enum FaultKind {
 }
 
 impl Fault {
-    /// No complete answer arrives. Over [`serve`](super::TestIssuer::serve) the connection breaks in the middle of the answer,
+    /// No complete response arrives. On [`serve`](super::TestIssuer::serve), the connection breaks in the middle of the response,
     /// whatever the kind.
     pub fn transport(kind: NetworkErrorKind) -> Self {
         Self(FaultKind::Transport(kind))
     }
 
-    /// An answer of that status, with no headers and an empty body unless they are added.
+    /// A response with that status, and without headers or body unless you add them.
     pub fn status(status: u16) -> Self {
         Self(FaultKind::Answer { status, headers: Vec::new(), body: Vec::new() })
     }
 
-    /// An answer with a JSON body, or what goes for one: nothing checks it.
+    /// A response with a JSON body. Nothing checks that it is JSON.
     pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self::status(status).header("content-type", "application/json").body(body)
     }
 
-    /// A friendly page of HTML with status 200, as a gateway or a captive portal gives it.
+    /// An HTML page with status 200, as a gateway or a captive portal sends it.
     pub fn garbage() -> Self {
         Self::status(200).header("content-type", "text/html").body("<!doctype html><title>Welcome</title>")
     }
 
-    /// The right answer under another issuer's name: in the discovery document, in introspection's `iss`, in the `iss` of a token
-    /// minted.
+    /// The correct response but in the name of another issuer: in the discovery document, in the `iss` of an introspection
+    /// response, and in the `iss` of a minted token.
     pub fn wrong_issuer(url: impl Into<String>) -> Self {
         Self(FaultKind::Issuer(url.into()))
     }
 
-    /// Adds a header to an answer.
+    /// Adds a header to the response.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         if let FaultKind::Answer { headers, .. } = &mut self.0 {
@@ -92,7 +92,7 @@ impl Fault {
         self
     }
 
-    /// Sets the body of an answer.
+    /// Sets the body of the response.
     #[must_use]
     pub fn body(mut self, text: impl Into<Vec<u8>>) -> Self {
         if let FaultKind::Answer { body, .. } = &mut self.0 {
@@ -102,7 +102,8 @@ impl Fault {
     }
 }
 
-/// Holds back the requests to one endpoint, from [`TestIssuer::gate`](super::TestIssuer::gate) on until it is released or dropped.
+/// Holds back the requests to one endpoint until it is released or dropped; made by
+/// [`TestIssuer::gate`](super::TestIssuer::gate).
 ///
 /// A request that waits longer than its own time-out fails with [`NetworkErrorKind::Timeout`].
 ///
@@ -140,7 +141,7 @@ impl Gate {
     /// Waits until `requests` requests have arrived at the gate since it was set up.
     ///
     /// # Panics
-    /// When they have not arrived within 30 seconds, so that a failing test does not hang.
+    /// If they have not arrived within 30 seconds, so that a failing test does not hang.
     #[expect(clippy::panic, reason = "a test that waits in vain fails here rather than hanging")]
     pub fn wait_until_reached(&self, requests: usize) {
         let mut held = self.0.held.lock();
@@ -152,18 +153,18 @@ impl Gate {
         }
     }
 
-    /// How many requests have arrived at the gate since it was set up.
+    /// The number of requests that have arrived at the gate since it was set up.
     pub fn reached(&self) -> usize {
         self.0.held.lock().reached
     }
 
-    /// Lets `requests` requests through, of those that wait or come later; the gate stays shut for the rest.
+    /// Lets `requests` requests pass, whether they are waiting or arrive later. The gate stays shut for the rest.
     pub fn let_pass(&self, requests: usize) {
         self.0.held.lock().passes += requests;
         self.0.changed.notify_all();
     }
 
-    /// Lets through all that wait or come later.
+    /// Lets all requests pass, those that are waiting and those that arrive later.
     pub fn release(&self) {
         self.0.held.lock().open = true;
         self.0.changed.notify_all();

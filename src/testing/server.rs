@@ -17,7 +17,8 @@ use super::state::State;
 use super::token::TestToken;
 use crate::{Issuer, IssuerBuilder, Response};
 
-/// A [`TestIssuer`](super::TestIssuer) on a loopback port, for programs in any language. Dropping it closes all connections and joins all threads.
+/// A [`TestIssuer`](super::TestIssuer) on a loopback port, for programs in any language. Dropping it closes all connections and
+/// ends its threads.
 ///
 /// ```
 /// use aero2::testing::TestIssuer;
@@ -56,7 +57,7 @@ impl TestServer {
         Ok(Self { address, shared, accepting: Some(accepting) })
     }
 
-    /// `http://127.0.0.1:` and the port.
+    /// The URL: `http://127.0.0.1:` and the port.
     pub fn url(&self) -> &str {
         &self.shared.site.url
     }
@@ -66,8 +67,8 @@ impl TestServer {
         self.address.port()
     }
 
-    /// The builder of an [`Issuer`] for this URL, with the test issuer's clock; it goes over HTTP with the feature
-    /// `ureq`, and in memory without.
+    /// The builder of an [`Issuer`] for this URL, with the test issuer's clock. It uses HTTP with the feature `ureq`, and
+    /// otherwise stays in memory.
     pub fn issuer_builder(&self) -> IssuerBuilder {
         let builder = if cfg!(feature = "ureq") {
             Issuer::builder(self.url())
@@ -81,8 +82,8 @@ impl TestServer {
         }
     }
 
-    /// A new [`Issuer`] for this URL, with the test issuer's clock and caches of its own; it goes over HTTP with the
-    /// feature `ureq`, and in memory without.
+    /// A new [`Issuer`] for this URL, with the test issuer's clock and caches of its own. It uses HTTP with the feature `ureq`,
+    /// and otherwise stays in memory.
     ///
     /// # Panics
     /// Never, unless a loopback URL stopped being one that an issuer may have.
@@ -91,7 +92,7 @@ impl TestServer {
         self.issuer_builder().build().expect("an issuer on loopback")
     }
 
-    /// A token to be signed by the issuer under this URL: a good one, unless the test says otherwise.
+    /// A token of the issuer at this URL, which is good unless the test changes something.
     pub fn token(&self) -> TestToken {
         TestToken::new(self.shared.state.clone(), self.shared.site.url.clone())
     }

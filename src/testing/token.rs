@@ -13,10 +13,11 @@ use super::keys::SigningKey;
 use super::state::State;
 use crate::jose::Algorithm;
 
-/// Builds a token of a [`TestIssuer`](super::TestIssuer); [`sign`](Self::sign) gives its text.
+/// Builds a token of a [`TestIssuer`](super::TestIssuer); [`sign`](Self::sign) returns its text.
 ///
-/// A bare one is a good access token: `iss`, `sub`, `iat`, `exp` (an hour on), `jti`, `token_use` `access`, no `aud`, RS256 by the
-/// issuer's present key. Each method changes one thing; a claim or header member that is set twice has the last value.
+/// Without any changes it is a good access token: `iss`, `sub`, `iat`, `exp` (an hour later), `jti`, `token_use` `access`, no
+/// `aud`, signed with RS256 and the issuer's current key. Each method changes one thing. If a claim or header member is set
+/// twice, the last value counts.
 ///
 /// ```
 /// use aero2::testing::TestIssuer;
@@ -84,7 +85,7 @@ impl TestToken {
         self.claim("sub", subject)
     }
 
-    /// Sets `aud` to one audience, as a text. Defaults to no `aud`.
+    /// Sets `aud` to one audience, as a string. Defaults to no `aud`.
     pub fn audience(self, audience: &str) -> Self {
         self.claim("aud", audience)
     }
@@ -95,7 +96,7 @@ impl TestToken {
         self.claim("aud", audiences)
     }
 
-    /// Sets `scope`: names with a space between. Defaults to no `scope`.
+    /// Sets `scope`: names separated by spaces. Defaults to no `scope`.
     pub fn scope(self, scope: &str) -> Self {
         self.claim("scope", scope)
     }
@@ -115,7 +116,7 @@ impl TestToken {
         self.claim("iss", url)
     }
 
-    /// Sets `exp` to that long after `iat`. Defaults to an hour.
+    /// Sets `exp` to that long after `iat`. Defaults to one hour.
     pub fn lifetime(self, lifetime: Duration) -> Self {
         Self { lifetime, ..self }
     }
@@ -135,7 +136,7 @@ impl TestToken {
         self.claim("exp", numeric_date(at))
     }
 
-    /// Issued two hours ago, and expired an hour ago.
+    /// Makes a token that was issued two hours ago and expired one hour ago.
     pub fn expired(self) -> Self {
         let issued = whole_seconds(self.state.now().checked_sub(2 * HOUR).unwrap_or(UNIX_EPOCH));
         self.issued_at(issued).expires_at(issued + HOUR)
@@ -147,23 +148,23 @@ impl TestToken {
         self
     }
 
-    /// Leaves a claim out.
+    /// Removes a claim.
     pub fn without_claim(mut self, name: &str) -> Self {
         put(&mut self.claims, name, None);
         self
     }
 
-    /// Signs by that algorithm, with the issuer's present key for it, which is published from now on. Defaults to RS256.
+    /// Signs with that algorithm and the issuer's current key for it, which is published from now on. Defaults to RS256.
     pub fn algorithm(self, algorithm: Algorithm) -> Self {
         Self { algorithm, ..self }
     }
 
-    /// Writes that `kid`, whatever key signs.
+    /// Sets `kid`, whatever key signs.
     pub fn key_id(self, key_id: &str) -> Self {
         self.header("kid", key_id)
     }
 
-    /// Leaves `kid` out.
+    /// Removes `kid`.
     pub fn without_key_id(self) -> Self {
         self.without_header("kid")
     }
@@ -173,47 +174,47 @@ impl TestToken {
         self.header("typ", typ)
     }
 
-    /// Sets any header member to any value; the key that signs stays the same, even for `alg`.
+    /// Sets any header member to any value. The key that signs stays the same, even for `alg`.
     pub fn header(mut self, name: &str, value: impl Into<Json>) -> Self {
         put(&mut self.header, name, Some(value.into()));
         self
     }
 
-    /// Leaves a header member out.
+    /// Removes a header member.
     pub fn without_header(mut self, name: &str) -> Self {
         put(&mut self.header, name, None);
         self
     }
 
-    /// Signs this text as the header, in place of all that was set; it need not be JSON.
+    /// Signs this text as the header, instead of everything that was set. It need not be JSON.
     pub fn raw_header(self, text: impl Into<Vec<u8>>) -> Self {
         Self { raw_header: Some(text.into()), ..self }
     }
 
-    /// Signs this text as the payload, in place of all that was set; it need not be JSON.
+    /// Signs this text as the payload, instead of everything that was set. It need not be JSON.
     pub fn raw_payload(self, text: impl Into<Vec<u8>>) -> Self {
         Self { raw_payload: Some(text.into()), ..self }
     }
 
-    /// Turns one bit of the signature over.
+    /// Flips one bit of the signature.
     pub fn bad_signature(self) -> Self {
         Self { signer: Signer::Broken, ..self }
     }
 
-    /// Signs with a key that the issuer does not publish, under the `kid` of the one that it does.
+    /// Signs with a key that the issuer does not publish, under the `kid` of one that it does publish.
     pub fn other_key(self) -> Self {
         Self { signer: Signer::Unpublished, ..self }
     }
 
-    /// Lets `sign` make the signature, of header and payload as they go into the token; the header stays as it is.
+    /// Lets `sign` make the signature over header and payload. The header stays as it is.
     pub fn sign_with(self, sign: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> Self {
         Self { signer: Signer::Function(Arc::new(sign)), ..self }
     }
 
-    /// The token as text. Each call makes another one, with a `jti` of its own unless it was set.
+    /// The token as text. Each call makes a new one, with a `jti` of its own unless you set that.
     ///
     /// # Panics
-    /// On a system that gives no randomness.
+    /// If the system has no randomness.
     pub fn sign(&self) -> String {
         let key = self.state.signing_key(self.algorithm);
         let header = self.raw_header.clone().unwrap_or_else(|| self.header_text(&key).into_bytes());

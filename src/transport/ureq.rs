@@ -20,17 +20,18 @@ use crate::transport::ureq::failure::{is_stale, transport_error, unsendable};
 use crate::transport::ureq::tls::{Identity, Roots, Tls};
 use crate::transport::{Request, Response, Transport, TransportError};
 
-/// HTTPS through ureq and rustls, with connections kept alive between requests.
+/// HTTPS with ureq and rustls, with connections kept alive between requests. Feature `ureq`.
 ///
-/// - Certificates are checked against the built-in roots (webpki), the operating system's (feature `platform-verifier`), or those given to
-///   [`root_certificates_pem`](UreqTransportBuilder::root_certificates_pem). The ring provider is used, whatever the process-wide default of rustls is.
-/// - Redirects are never followed and no compression is asked for.
-/// - [`Request::timeout`] bounds the whole exchange. Looking up a host name takes a short-lived thread (in ureq), since the system's resolver cannot be
-///   interrupted; addresses and `localhost` (always loopback) are not looked up.
-/// - If a reused connection ends before the first byte of an answer, the request is sent once more, on a fresh one.
-/// - The proxy variables of the environment are honoured as ureq does, unless the builder says otherwise.
+/// - It trusts the built-in root certificates (webpki), those of the operating system (feature `platform-verifier`), or those that you pass to
+///   [`root_certificates_pem`](UreqTransportBuilder::root_certificates_pem). It uses ring, whatever the process-wide default of rustls is.
+/// - It never follows redirects and never asks for compression.
+/// - [`Request::timeout`] limits the whole exchange. To look up a host name, ureq starts a short-lived thread, because the system's resolver cannot
+///   be interrupted. IP addresses and `localhost` (always loopback) are not looked up.
+/// - If a reused connection ends before the first byte of a response, the request is sent once more on a fresh one.
+/// - It uses the proxy variables of the environment in the same way as ureq, unless the builder says otherwise.
 ///
-/// The crate `ureq_proto` writes headers and bodies, and so secrets, to the `log` facade at level trace: leave that level of that target off in production.
+/// At log level trace, the crate `ureq_proto` writes headers and bodies, and so secrets, to the `log` facade. Leave that level
+/// switched off for it in production.
 ///
 /// ```
 /// use aero2::{Error, Issuer, UreqTransport};
@@ -52,7 +53,7 @@ pub struct UreqTransport {
 }
 
 impl UreqTransport {
-    /// Options; without any, `build()` gives what an [`Issuer`](crate::Issuer) uses by default.
+    /// Starts with the default settings, which an [`Issuer`](crate::Issuer) also uses by itself.
     pub fn builder() -> UreqTransportBuilder {
         UreqTransportBuilder {
             connect_timeout: None,
@@ -121,7 +122,7 @@ impl fmt::Debug for UreqTransport {
     }
 }
 
-/// Options of a [`UreqTransport`]. `Debug` shows none of them.
+/// The settings of a [`UreqTransport`] that is being built. `Debug` shows none of them.
 #[must_use]
 pub struct UreqTransportBuilder {
     connect_timeout: Option<Duration>,
@@ -138,35 +139,35 @@ enum ProxyChoice {
 }
 
 impl UreqTransportBuilder {
-    /// The longest that looking up the host, connecting and the TLS handshake may take together, within the request's own timeout. Defaults to that
-    /// timeout alone.
+    /// The time limit for the DNS look-up, connecting and the TLS handshake together, within the time limit of the request.
+    /// Defaults to the latter alone.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = Some(timeout);
         self
     }
 
-    /// Sends everything through the HTTP proxy at `url`, such as `http://user:password@proxy.example:3128` (user and password percent-encoded). Every
-    /// request is tunnelled with `CONNECT`. Defaults to the proxy variables of the environment: the first of `ALL_PROXY`, `HTTPS_PROXY` and `HTTP_PROXY`,
-    /// in upper or lower case, except for the hosts of `NO_PROXY`.
+    /// Sends everything through the HTTP proxy at `url`, such as `http://user:password@proxy.example:3128` (user and password
+    /// percent-encoded). Every request is tunnelled with `CONNECT`. Defaults to the proxy variables of the environment: the first
+    /// of `ALL_PROXY`, `HTTPS_PROXY` and `HTTP_PROXY`, in upper or lower case, except for the hosts in `NO_PROXY`.
     pub fn proxy(mut self, url: &str) -> Self {
         self.proxy = ProxyChoice::Url(Zeroizing::new(url.to_owned()));
         self
     }
 
-    /// Connects directly, whatever the environment says.
+    /// Connects directly, whatever the proxy variables of the environment say.
     pub fn no_proxy(mut self) -> Self {
         self.proxy = ProxyChoice::None;
         self
     }
 
-    /// Trusts these certificates (PEM, one or more) and no others. Defaults to the built-in roots.
+    /// Trusts these root certificates (PEM, one or more) and no others. Defaults to the built-in roots.
     pub fn root_certificates_pem(mut self, pem: &[u8]) -> Self {
         self.roots = Some(pem.to_owned());
         self
     }
 
-    /// Shows this certificate to a server that asks for one (mutual TLS): the chain, leaf first, and its private key (PKCS#8, PKCS#1 or SEC1), both PEM.
-    /// Defaults to none.
+    /// Presents this certificate to a server that asks for one (mutual TLS): the chain, leaf first, and its private key (PKCS#8,
+    /// PKCS#1 or SEC1), both as PEM. Defaults to none.
     pub fn client_certificate_pem(mut self, chain: &[u8], key: &[u8]) -> Self {
         self.identity = Some((chain.to_owned(), Zeroizing::new(key.to_owned())));
         self
@@ -178,11 +179,12 @@ impl UreqTransportBuilder {
         self
     }
 
-    /// Checks the options. Nothing is read and nothing is connected to, the proxy variables aside.
+    /// Checks the settings and builds the transport. Reads nothing but the proxy variables, and connects to nothing.
     ///
     /// # Errors
-    /// [`Error::Config`] for a timeout of zero, a proxy URL that is none, PEM without a certificate or with a broken one, a client key that
-    /// is missing or of another certificate, and a user agent that is no header value.
+    /// [`Error::Config`] for a timeout of zero, a proxy URL that cannot be used, PEM that is malformed or contains no
+    /// certificate, a client key that is missing or belongs to another certificate, or a user agent that cannot be a header
+    /// value.
     pub fn build(self) -> Result<UreqTransport, Error> {
         if self.connect_timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Error::config(ConfigProblem::ZeroTimeout));
