@@ -7,8 +7,6 @@ mod by_issuer;
 mod contract;
 mod day;
 mod explain;
-#[cfg(feature = "ureq")]
-mod faults;
 mod guide;
 mod introspection;
 mod jose;

@@ -1,13 +1,13 @@
 //! The way through an HTTP proxy: when it is taken, with which credentials, and within which time.
 
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aero2::testing::TestIssuer;
 use aero2::{Error, Issuer, NetworkErrorKind, UreqTransport, UreqTransportBuilder};
 
 use crate::support::child;
-use crate::support::pace::{budget, slack};
+use crate::support::pace::{in_time, within};
 use crate::support::proxy::Proxy;
 use crate::support::tls_server::{Authority, Tls, TlsServer, tls_front};
 
@@ -130,11 +130,12 @@ fn a_slow_proxy_cannot_stretch_the_budget() {
         {
         }
     });
-    let transport = UreqTransport::builder().root_certificates_pem(pem.as_bytes()).proxy(&slow.url(""));
-    let started = Instant::now();
-    let kind = kind_of(preload(&server.url("localhost"), transport, budget()));
-    assert!(started.elapsed() <= budget() + slack(), "{:?}", started.elapsed());
-    assert_eq!(kind, NetworkErrorKind::Timeout);
+    in_time("a slow proxy", |budget| {
+        let transport = UreqTransport::builder().root_certificates_pem(pem.as_bytes()).proxy(&slow.url(""));
+        let outcome = within("a slow proxy", budget, || preload(&server.url("localhost"), transport, budget))?;
+        assert_eq!(kind_of(outcome), NetworkErrorKind::Timeout);
+        Ok(())
+    });
 }
 
 #[test]

@@ -3,7 +3,8 @@
 #[cfg(feature = "ureq")]
 pub(crate) mod child;
 #[cfg(feature = "ureq")]
-pub(crate) mod fault_server;
+#[expect(dead_code, reason = "tests/faults looks at all of a request")]
+pub(crate) mod http;
 #[cfg(feature = "ureq")]
 pub(crate) mod pace;
 #[cfg(feature = "ureq")]

@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
-use super::fault_server::{Recorded, read_request, response};
+use super::http::{Recorded, read_request, response};
 
 /// A certificate authority that nobody else trusts.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);

@@ -1,25 +1,18 @@
-//! Every fault at every endpoint: which error it is, within which time, what stays cached, and that nothing leaks.
+//! The table: fault × endpoint → outcome, and the bodies of a 200 that are none.
 
 use std::io::Write;
-use std::net::TcpListener;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
-use aero2::testing::{ManualClock, TestIssuer};
-use aero2::{Error, Introspection, Issuer, M2mClient, NetworkErrorKind, TokenErrorKind, TokenOptions, UreqTransport};
+use aero2::NetworkErrorKind;
 
-#[cfg(target_os = "linux")]
-use crate::support::child;
-use crate::support::fault_server::{Fault, FaultServer, Line, response};
-use crate::support::pace::{budget, slack};
-use crate::support::recorder::Recorder;
+use crate::fault_server::{Fault, Line};
+use crate::http::response;
 
 use Expect::{Fine, Kind, OAuth};
-use NetworkErrorKind::{Connect, InvalidResponse, Io, Status, Timeout, TooLarge};
+use NetworkErrorKind::{InvalidResponse, Io, Status, Timeout, TooLarge};
 
 /// What a call ends with.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Expect {
+pub(crate) enum Expect {
     Kind(NetworkErrorKind),
     OAuth(&'static str),
     Fine,
@@ -27,7 +20,7 @@ enum Expect {
 
 /// The endpoints, in the order of each row's outcomes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Endpoint {
+pub(crate) enum Endpoint {
     Discovery,
     Keys,
     Token,
@@ -37,10 +30,10 @@ enum Endpoint {
 
 use Endpoint::{Discovery, Introspection as Introspect, Keys, Revocation, Token};
 
-const ENDPOINTS: [Endpoint; 5] = [Discovery, Keys, Token, Introspect, Revocation];
+pub(crate) const ENDPOINTS: [Endpoint; 5] = [Discovery, Keys, Token, Introspect, Revocation];
 
 impl Endpoint {
-    fn path(self) -> &'static str {
+    pub(crate) fn path(self) -> &'static str {
         match self {
             Discovery => "/.well-known/openid-configuration",
             Keys => "/oauth2/jwks.json",
@@ -65,10 +58,10 @@ const fn oauth(status: u16, code: &'static str) -> [Expect; 5] {
     [Kind(Status(status)), Kind(Status(status)), OAuth(code), OAuth(code), OAuth(code)]
 }
 
-type Row = (&'static str, Fault, [Expect; 5]);
+pub(crate) type Row = (&'static str, Fault, [Expect; 5]);
 
 /// fault × endpoint → outcome. `LEAK` in a text must never show.
-const TABLE: &[Row] = &[
+pub(crate) const TABLE: &[Row] = &[
     // The connection ends.
     ("reset before an answer", Fault::Unread(|_| {}), all(Io)),
     ("closed before an answer", Fault::Answer(|_, _| {}), all(Io)),
@@ -346,7 +339,7 @@ fn nested(levels: usize) -> Vec<u8> {
 }
 
 /// Bodies of a 200 with one member missing or of the wrong type, each InvalidResponse. `URL` stands for the issuer.
-const WRONG_BODIES: &[(Endpoint, &[&str])] = &[
+pub(crate) const WRONG_BODIES: &[(Endpoint, &[&str])] = &[
     (
         Discovery,
         &[
@@ -419,268 +412,3 @@ const WRONG_BODIES: &[(Endpoint, &[&str])] = &[
         ],
     ),
 ];
-
-/// An issuer on a fault server, with a clock in the test's hand.
-struct World {
-    server: FaultServer,
-    clock: ManualClock,
-    good: String,
-    unknown: String,
-}
-
-impl World {
-    fn new() -> Self {
-        let (server, clock) = (FaultServer::start(), ManualClock::new());
-        let test = TestIssuer::builder().url(server.url()).clock(clock.clone()).build();
-        server.respond(Discovery.path(), format!(r#"{{"issuer":"{}"}}"#, server.url()));
-        server.respond(Keys.path(), test.key_set());
-        server.respond(Introspect.path(), r#"{"active":true,"sub":"u1"}"#);
-        server.respond(Revocation.path(), "{}");
-        let good = test.token().sign();
-        server.respond(Token.path(), format!(r#"{{"access_token":"{good}","token_type":"Bearer","expires_in":3600}}"#));
-        test.rotate_keys();
-        let unknown = test.token().sign();
-        Self { server, clock, good, unknown }
-    }
-
-    fn client(&self) -> Client {
-        let transport = Recorder::new(UreqTransport::builder().no_proxy().build().unwrap());
-        let issuer = Issuer::builder(self.server.url()).transport(transport.clone()).clock(self.clock.clone());
-        let issuer = issuer.timeout(budget()).build().unwrap();
-        let m2m = issuer.m2m_client("svc", "hunter2").build().unwrap();
-        Client { issuer, m2m, transport }
-    }
-}
-
-/// All capabilities of one issuer.
-struct Client {
-    issuer: Issuer,
-    m2m: M2mClient,
-    transport: Recorder<UreqTransport>,
-}
-
-impl Client {
-    /// A call that needs `endpoint`.
-    fn call(&self, endpoint: Endpoint, token: &str) -> Result<(), Error> {
-        match endpoint {
-            Discovery | Keys => self.issuer.preload(),
-            Token => self.m2m.access_token().map(|_| ()),
-            Introspect => self.issuer.introspector("svc", "hunter2").build()?.introspect(token).map(|_| ()),
-            Revocation => self.issuer.revoker("svc", "hunter2").build()?.revoke(token, None),
-        }
-    }
-}
-
-/// Runs `call`, holds it to the budget, and looks at what it ends with.
-fn judged(what: &str, secret: &str, call: impl FnOnce() -> Result<(), Error>) -> (Expect, Option<Error>) {
-    let started = Instant::now();
-    let outcome = call();
-    let took = started.elapsed();
-    assert!(took <= budget() + slack(), "{what} took {took:?}");
-    let expect = match &outcome {
-        Ok(()) => Fine,
-        Err(Error::Network(error)) => Kind(error.kind()),
-        Err(Error::OAuth(error)) => {
-            OAuth(KNOWN_CODES.iter().find(|code| **code == error.error_code()).expect("a code of the table"))
-        }
-        Err(error) => panic!("{what}: {error}"),
-    };
-    let error = outcome.err();
-    if let Some(error) = &error {
-        let mut shown = format!("{error} {error:?}");
-        let mut source = std::error::Error::source(error);
-        while let Some(inner) = source {
-            shown += &format!(" {inner} {inner:?}");
-            source = inner.source();
-        }
-        for secret in ["LEAK", "hunter2", secret] {
-            assert!(!shown.contains(secret), "{what} shows {secret}: {shown}");
-        }
-    }
-    (expect, error)
-}
-
-const KNOWN_CODES: [&str; 5] =
-    ["invalid_client", "access_denied", "slow_down", "server_error", "temporarily_unavailable"];
-
-fn run_case((name, fault, expected): &Row, column: usize) {
-    let (endpoint, expected) = (ENDPOINTS[column], expected[column]);
-    let what = format!("{name} at {endpoint:?}");
-    let world = World::new();
-    let (fresh, warm) = (world.client(), world.client());
-    let warm_rs = warm.issuer.resource_server().build().unwrap();
-    let warm_introspector =
-        warm.issuer.introspector("svc", "hunter2").cache(8, Duration::from_secs(3600)).build().unwrap();
-    warm_rs.verify_token(&world.good).unwrap();
-    let held = warm.m2m.access_token().unwrap();
-    warm_introspector.introspect(&world.good).unwrap();
-
-    world.server.fault(endpoint.path(), *fault);
-    let (outcome, error) = judged(&what, &world.good, || fresh.call(endpoint, &world.good));
-    assert_eq!(outcome, expected, "{what}: {error:?}");
-    if name.starts_with("429") {
-        assert_eq!(error.unwrap().retry_after(), Some(Duration::from_secs(7)), "{what}");
-    }
-
-    // What was cached serves on, also after an attempt to replace it.
-    if endpoint == Keys {
-        let refetch = || match warm_rs.verify_token(&world.unknown) {
-            Err(Error::Token(error)) if error.kind() == TokenErrorKind::UnknownKey => Ok(()),
-            outcome => outcome.map(|_| panic!("{what}: a token without a key")),
-        };
-        assert_eq!(judged(&what, &world.unknown, refetch).0, expected, "{what}, unknown kid");
-    }
-    if endpoint == Token {
-        let forced = || warm.m2m.access_token_with(&TokenOptions::new().force_refresh()).map(|_| ());
-        assert_eq!(judged(&what, &world.good, forced).0, expected, "{what}, forced");
-    }
-    warm_rs.verify_token(&world.good).unwrap();
-    assert_eq!(warm.m2m.access_token().unwrap().expose_secret(), held.expose_secret(), "{what}");
-    assert!(matches!(warm_introspector.introspect(&world.good), Ok(Introspection::Active(_))), "{what}");
-
-    // And the fault leaves nothing behind once it is over.
-    world.server.heal();
-    world.clock.advance(Duration::from_secs(301));
-    fresh.call(endpoint, &world.good).unwrap_or_else(|error| panic!("{what}, healed: {error}"));
-    for client in [&fresh, &warm] {
-        let url = world.server.url();
-        let allowed = [Token, Introspect, Revocation].map(|endpoint| format!("{url}{}", endpoint.path()));
-        assert!(client.transport.carriers().iter().all(|carrier| allowed.contains(carrier)), "{what}");
-    }
-    for request in world.server.requests() {
-        assert!(!request.path.contains("elsewhere"), "{what} was followed");
-        assert!(!request.head.contains("hunter2"), "{what}: a secret in the head");
-        assert!(request.method == "POST" || request.body.is_empty(), "{what}: a GET with a body");
-        assert!(request.method == "GET" || request.body.contains("client_secret=hunter2"), "{what}: no credentials");
-    }
-}
-
-/// The cases wait far more than they work, so many run at once.
-fn run_all(cases: usize, run: impl Fn(usize) + Sync) {
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
-            scope.spawn(|| {
-                while let Some(case) = Some(next.fetch_add(1, Ordering::SeqCst)).filter(|case| *case < cases) {
-                    run(case);
-                }
-            });
-        }
-    });
-}
-
-const WORKERS: usize = 8;
-
-#[test]
-fn every_fault_at_every_endpoint_is_its_documented_error() {
-    run_all(TABLE.len() * ENDPOINTS.len(), |case| {
-        run_case(&TABLE[case / ENDPOINTS.len()], case % ENDPOINTS.len());
-    });
-}
-
-#[test]
-fn every_member_of_the_wrong_type_is_an_invalid_response() {
-    let cases: Vec<(Endpoint, &str)> =
-        WRONG_BODIES.iter().flat_map(|(endpoint, bodies)| bodies.iter().map(|body| (*endpoint, *body))).collect();
-    run_all(cases.len(), |case| {
-        let (endpoint, body) = cases[case];
-        let world = World::new();
-        world.server.respond(endpoint.path(), body.replace("URL", world.server.url()));
-        let (outcome, error) = judged(body, &world.good, || world.client().call(endpoint, &world.good));
-        assert_eq!(outcome, Kind(InvalidResponse), "{endpoint:?} {body}: {error:?}");
-    });
-}
-
-#[test]
-fn a_fast_storm_of_1xx_ends_by_the_limit_of_the_headers_or_the_budget() {
-    for storm in [
-        Fault::Answer(|line, _| line.repeat("HTTP/1.1 103 x\r\nlink: LEAK\r\n\r\n", usize::MAX)),
-        Fault::Answer(|line, _| line.repeat("HTTP/1.1 100 x\r\n\r\n", usize::MAX)),
-    ] {
-        for endpoint in ENDPOINTS {
-            let world = World::new();
-            world.server.fault(endpoint.path(), storm);
-            let (outcome, _) = judged("storm", &world.good, || world.client().call(endpoint, &world.good));
-            assert!([Kind(TooLarge), Kind(Timeout)].contains(&outcome), "{endpoint:?}: {outcome:?}");
-        }
-    }
-}
-
-#[test]
-fn an_endpoint_that_nobody_listens_at_is_a_failed_connection() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for (endpoint, name) in [
-        (Keys, "jwks_uri"),
-        (Token, "token_endpoint"),
-        (Introspect, "introspection_endpoint"),
-        (Revocation, "revocation_endpoint"),
-    ] {
-        let world = World::new();
-        let document = format!(r#"{{"issuer":"{}","{name}":"http://{closed}/"}}"#, world.server.url());
-        world.server.respond(Discovery.path(), document);
-        let (outcome, error) = judged(name, &world.good, || world.client().call(endpoint, &world.good));
-        assert_eq!(outcome, Kind(Connect), "{error:?}");
-    }
-    let transport = UreqTransport::builder().no_proxy().build().unwrap();
-    let issuer = Issuer::builder(&format!("http://{closed}")).transport(transport).timeout(budget()).build().unwrap();
-    assert_eq!(judged("discovery", "LEAK", || issuer.preload()).0, Kind(Connect));
-}
-
-#[test]
-fn an_endpoint_that_secrets_may_not_go_to_gets_no_request() {
-    for (endpoint, name) in
-        [(Token, "token_endpoint"), (Introspect, "introspection_endpoint"), (Revocation, "revocation_endpoint")]
-    {
-        for url in [
-            "http://elsewhere.example/",
-            "ftp://127.0.0.1/",
-            "http://user:password@127.0.0.1/",
-            "http://127.0.0.1\\\\@elsewhere.example/",
-            "http://127.0.0.1/#x",
-            "/relative",
-            "",
-        ] {
-            let world = World::new();
-            let document = format!(r#"{{"issuer":"{}","{name}":"{url}"}}"#, world.server.url());
-            world.server.respond(Discovery.path(), document);
-            let client = world.client();
-            let (outcome, error) = judged(name, &world.good, || client.call(endpoint, &world.good));
-            assert_eq!(outcome, Kind(InvalidResponse), "{url}: {error:?}");
-            assert_eq!(world.server.requests().len(), 1);
-            assert!(client.transport.carriers().is_empty());
-            client.issuer.preload().unwrap();
-        }
-    }
-}
-
-#[test]
-fn no_secret_is_sent_on_the_word_of_another_issuers_document() {
-    let world = World::new();
-    world.server.respond(Discovery.path(), r#"{"issuer":"http://127.0.0.1:1"}"#);
-    let client = world.client();
-    for endpoint in [Token, Introspect, Revocation] {
-        let (outcome, _) = judged("mismatch", &world.good, || client.call(endpoint, &world.good));
-        assert_eq!(outcome, Kind(NetworkErrorKind::IssuerMismatch));
-    }
-    assert!(client.transport.carriers().is_empty());
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn faults_leave_no_thread_and_no_file_descriptor_behind() {
-    const NAME: &str = "faults::faults_leave_no_thread_and_no_file_descriptor_behind";
-    if !child::is_child() {
-        return child::run(NAME, &[]);
-    }
-    let count = |of: &str| std::fs::read_dir(format!("/proc/self/{of}")).unwrap().count();
-    run_case(&TABLE[0], 0);
-    let (threads, files) = (count("task"), count("fd"));
-    run_all(TABLE.len(), |case| run_case(&TABLE[case], case % ENDPOINTS.len()));
-    // A thread that was joined may still show for a moment, here and in the first count.
-    let ended = Instant::now() + Duration::from_secs(5);
-    while count("task") > threads || count("fd") > files {
-        let now = (count("task"), count("fd"));
-        assert!(Instant::now() < ended, "{threads} threads and {files} file descriptors became {now:?}");
-        std::thread::yield_now();
-    }
-}

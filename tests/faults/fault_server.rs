@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::http::{Recorded, read_request, response};
+
 /// What happens to a request. The connection is closed afterwards.
 #[derive(Clone, Copy)]
 pub(crate) enum Fault {
@@ -19,15 +21,6 @@ pub(crate) enum Fault {
     Status(&'static str, &'static str, &'static str),
     /// The request was read; the text is the body that would be the right one.
     Answer(fn(&mut Line<'_>, &str)),
-}
-
-/// A request as it came.
-#[derive(Clone, Debug)]
-pub(crate) struct Recorded {
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) head: String,
-    pub(crate) body: String,
 }
 
 /// Serves bodies by path over HTTP/1.1, keeps connections open, and applies faults by path.
@@ -147,27 +140,6 @@ fn peek_path(stream: &TcpStream, shared: &Shared) -> Option<String> {
         }
     }
     None
-}
-
-/// Reads a request off any stream; `None` at its end.
-pub(crate) fn read_request(stream: &mut impl Read) -> Option<Recorded> {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).ok()?;
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8(head).ok()?;
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
-    stream.read_exact(&mut body).ok()?;
-    let mut words = head.split(' ').map(str::to_owned);
-    Some(Recorded { method: words.next()?, path: words.next()?, body: String::from_utf8(body).ok()?, head })
-}
-
-/// An HTTP/1.1 answer; `headers` are whole lines.
-pub(crate) fn response(status: &str, headers: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
 }
 
 /// A connection whose every wait ends with the server.
