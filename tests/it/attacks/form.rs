@@ -59,6 +59,28 @@ fn an_empty_payload_that_is_signed_is_refused() {
 }
 
 #[test]
+fn the_form_of_every_part_comes_before_what_the_header_asks_for() {
+    let attack = Attack::new().without_request();
+    let [_, payload, signature] = split();
+    for header in [
+        r#"{"alg":"none"}"#,
+        r#"{"alg":"HS256"}"#,
+        r#"{"alg":"RS256","crit":["b64"]}"#,
+        r#"{"alg":"RS256","typ":"dpop+jwt"}"#,
+    ] {
+        let header = b64(header);
+        for (name, payload, signature) in [
+            ("no payload", "", signature.as_str()),
+            ("no signature", &payload, ""),
+            ("a bad payload", "A", &signature),
+            ("a bad signature", &payload, "A"),
+        ] {
+            attack.row(&format!("{name}, {header}"), &format!("{header}.{payload}.{signature}"), Malformed);
+        }
+    }
+}
+
+#[test]
 fn json_serialization_is_refused() {
     let attack = Attack::new().without_request();
     let [header, payload, signature] = split();
