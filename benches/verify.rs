@@ -214,7 +214,7 @@ fn lists() {
         let scopes = names("scope:", n);
         let token = f.test.token().audience(AUDIENCE).scope("scope:0");
         let many_audiences = f.test.token().audiences(&audiences).sign();
-        let many_scopes = token.clone().scope(&scopes.join(" ")).sign();
+        let many_scopes = token.clone().scope(scopes.join(" ")).sign();
         let one = token.sign();
         let for_one = VerifyOptions::new().audience(AUDIENCE);
         let for_many = VerifyOptions::new().audiences(audiences.clone());

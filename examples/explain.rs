@@ -22,7 +22,7 @@ fn main() -> Result<(), Error> {
         ("Changed on the way", token().bad_signature().sign()),
         ("Of yesterday", token().expired().sign()),
         ("For another service", token().audience("billing").sign()),
-        ("The issuer URL written with a slash", token().issuer(&format!("{}/", test.url())).sign()),
+        ("The issuer URL written with a slash", token().issuer(format!("{}/", test.url())).sign()),
         ("An ID token", token().token_use("id").sign()),
         (
             "Bound to a DPoP key, sent as a plain bearer token",

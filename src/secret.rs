@@ -125,6 +125,12 @@ impl From<&str> for SecretSource {
     }
 }
 
+impl From<&String> for SecretSource {
+    fn from(text: &String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
 impl From<Secret> for SecretSource {
     fn from(secret: Secret) -> Self {
         Self(Source::Text(secret))

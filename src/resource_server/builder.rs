@@ -9,7 +9,7 @@ use crate::error::{ConfigProblem, Error};
 use crate::issuer::Issuer;
 use crate::jose::algorithm::Algorithm;
 use crate::resource_server::checks::{Names, Policy};
-use crate::resource_server::options::{check_audiences, check_scopes};
+use crate::resource_server::options::{check_audiences, check_scopes, owned};
 use crate::resource_server::sender_constrained::SenderConstrained;
 use crate::resource_server::verified_tokens::VerifiedTokens;
 use crate::resource_server::{Inner, ResourceServer};
@@ -48,12 +48,12 @@ impl ResourceServerBuilder {
     /// The name of your service, which a token's `aud` must contain (RFC 8725 §3.9). Recommended: without it, a token that was
     /// issued for another service of the same issuer is accepted. Defaults to none: `aud` is not checked.
     pub fn audience(self, audience: impl Into<String>) -> Self {
-        self.audiences([audience])
+        self.audiences([audience.into()])
     }
 
     /// The names of your service, of which a token's `aud` must contain at least one. Defaults to none: `aud` is not checked.
-    pub fn audiences<A: Into<String>>(mut self, audiences: impl IntoIterator<Item = A>) -> Self {
-        self.audiences = Some(audiences.into_iter().map(Into::into).collect());
+    pub fn audiences<A: AsRef<str>>(mut self, audiences: impl IntoIterator<Item = A>) -> Self {
+        self.audiences = Some(audiences.into_iter().map(owned).collect());
         self
     }
 
@@ -64,8 +64,8 @@ impl ResourceServerBuilder {
     }
 
     /// The scopes that every token must have, all of them. Defaults to none.
-    pub fn required_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
-        self.required_scopes = scopes.into_iter().map(Into::into).collect();
+    pub fn required_scopes<S: AsRef<str>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
+        self.required_scopes = scopes.into_iter().map(owned).collect();
         self
     }
 

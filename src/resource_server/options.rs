@@ -45,19 +45,19 @@ impl VerifyOptions {
 
     /// The audience to expect instead of the resource server's own.
     pub fn audience(self, audience: impl Into<String>) -> Self {
-        self.audiences([audience])
+        self.audiences([audience.into()])
     }
 
     /// The audiences to expect instead of the resource server's own; the token must name at least one. An empty list is an
     /// [`Error::Config`] when the options are used.
-    pub fn audiences<A: Into<String>>(mut self, audiences: impl IntoIterator<Item = A>) -> Self {
-        self.audiences = Some(audiences.into_iter().map(Into::into).collect());
+    pub fn audiences<A: AsRef<str>>(mut self, audiences: impl IntoIterator<Item = A>) -> Self {
+        self.audiences = Some(audiences.into_iter().map(owned).collect());
         self
     }
 
     /// Scopes that the token must have in addition to those of the resource server. An empty list adds nothing.
-    pub fn required_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
-        let more = scopes.into_iter().map(Into::into);
+    pub fn required_scopes<S: AsRef<str>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
+        let more = scopes.into_iter().map(owned);
         let all = self.required_scopes.iter().flat_map(Names::as_slice).cloned().chain(more).collect();
         self.required_scopes = Some(all);
         self
@@ -84,6 +84,11 @@ impl VerifyOptions {
         let (audiences, required_scopes) = (self.audiences.as_ref(), self.required_scopes.as_ref());
         Ok(Expectation { audiences, required_scopes, certificate })
     }
+}
+
+/// So that lists of `&str`, of `String` and of references to either are taken alike.
+pub(crate) fn owned(name: impl AsRef<str>) -> String {
+    name.as_ref().to_owned()
 }
 
 /// An audience list that some token can satisfy.

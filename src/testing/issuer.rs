@@ -156,15 +156,15 @@ impl TestIssuer {
     }
 
     /// Registers a client that may use client_credentials with these scopes, or replaces it.
-    pub fn register_client<S: Into<String>>(&self, id: &str, secret: &str, scopes: impl IntoIterator<Item = S>) {
-        let scopes = Some(scopes.into_iter().map(Into::into).collect());
+    pub fn register_client<S: AsRef<str>>(&self, id: &str, secret: &str, scopes: impl IntoIterator<Item = S>) {
+        let scopes = Some(scopes.into_iter().map(|scope| scope.as_ref().to_owned()).collect());
         self.state.register(id, Proof::Secret(secret.to_owned()), scopes);
     }
 
     /// Registers a client that has a key instead of a secret; `jwk` is the public half. The issuer must accept `private_key_jwt`
     /// ([`TestIssuerBuilder::client_auth_methods`]). It accepts each assertion once.
-    pub fn register_client_key<S: Into<String>>(&self, id: &str, jwk: &str, scopes: impl IntoIterator<Item = S>) {
-        let scopes = Some(scopes.into_iter().map(Into::into).collect());
+    pub fn register_client_key<S: AsRef<str>>(&self, id: &str, jwk: &str, scopes: impl IntoIterator<Item = S>) {
+        let scopes = Some(scopes.into_iter().map(|scope| scope.as_ref().to_owned()).collect());
         self.state.register(id, Proof::Key(jwk.to_owned()), scopes);
     }
 
@@ -293,8 +293,11 @@ impl TestIssuerBuilder {
     /// Sets the methods of client authentication that are advertised and accepted, out of `client_secret_post`,
     /// `client_secret_basic` and `private_key_jwt`. Defaults to `client_secret_post` only.
     #[must_use]
-    pub fn client_auth_methods<M: Into<String>>(self, methods: impl IntoIterator<Item = M>) -> Self {
-        Self(Settings { auth_methods: methods.into_iter().map(Into::into).collect(), ..self.0 })
+    pub fn client_auth_methods<M: AsRef<str>>(self, methods: impl IntoIterator<Item = M>) -> Self {
+        Self(Settings {
+            auth_methods: methods.into_iter().map(|method| method.as_ref().to_owned()).collect(),
+            ..self.0
+        })
     }
 
     /// Publishes the metadata like an OAuth server without OpenID Connect (RFC 8414 §3): at

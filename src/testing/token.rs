@@ -81,13 +81,13 @@ impl TestToken {
     }
 
     /// Sets `sub`. Defaults to `test-subject`.
-    pub fn subject(self, subject: &str) -> Self {
-        self.claim("sub", subject)
+    pub fn subject(self, subject: impl AsRef<str>) -> Self {
+        self.claim("sub", subject.as_ref())
     }
 
     /// Sets `aud` to one audience, as a string. Defaults to no `aud`.
-    pub fn audience(self, audience: &str) -> Self {
-        self.claim("aud", audience)
+    pub fn audience(self, audience: impl AsRef<str>) -> Self {
+        self.claim("aud", audience.as_ref())
     }
 
     /// Sets `aud` to a list.
@@ -97,23 +97,23 @@ impl TestToken {
     }
 
     /// Sets `scope`: names separated by spaces. Defaults to no `scope`.
-    pub fn scope(self, scope: &str) -> Self {
-        self.claim("scope", scope)
+    pub fn scope(self, scope: impl AsRef<str>) -> Self {
+        self.claim("scope", scope.as_ref())
     }
 
     /// Sets `client_id`. Defaults to none.
-    pub fn client_id(self, client_id: &str) -> Self {
-        self.claim("client_id", client_id)
+    pub fn client_id(self, client_id: impl AsRef<str>) -> Self {
+        self.claim("client_id", client_id.as_ref())
     }
 
     /// Sets `token_use`: `access`, `id` or `session`. Defaults to `access`.
-    pub fn token_use(self, token_use: &str) -> Self {
-        self.claim("token_use", token_use)
+    pub fn token_use(self, token_use: impl AsRef<str>) -> Self {
+        self.claim("token_use", token_use.as_ref())
     }
 
     /// Sets `iss`. Defaults to the test issuer's URL.
-    pub fn issuer(self, url: &str) -> Self {
-        self.claim("iss", url)
+    pub fn issuer(self, url: impl AsRef<str>) -> Self {
+        self.claim("iss", url.as_ref())
     }
 
     /// Sets `exp` to that long after `iat`. Defaults to one hour.
@@ -160,8 +160,8 @@ impl TestToken {
     }
 
     /// Sets `kid`, whatever key signs.
-    pub fn key_id(self, key_id: &str) -> Self {
-        self.header("kid", key_id)
+    pub fn key_id(self, key_id: impl AsRef<str>) -> Self {
+        self.header("kid", key_id.as_ref())
     }
 
     /// Removes `kid`.
@@ -170,8 +170,8 @@ impl TestToken {
     }
 
     /// Sets `typ`. Defaults to `JWT`.
-    pub fn typ(self, typ: &str) -> Self {
-        self.header("typ", typ)
+    pub fn typ(self, typ: impl AsRef<str>) -> Self {
+        self.header("typ", typ.as_ref())
     }
 
     /// Sets any header member to any value. The key that signs stays the same, even for `alg`.

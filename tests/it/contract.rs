@@ -215,6 +215,36 @@ fn secrets_come_from_text_environment_file_and_function() -> Result<(), Error> {
 }
 
 #[test]
+fn names_are_taken_however_they_are_held() -> Result<(), Error> {
+    const NAMES: &[&str] = &["orders", "billing"];
+    let (name, secret) = (String::from("orders"), String::from(TestIssuer::CLIENT_SECRET));
+    let owned: Vec<String> = NAMES.iter().map(|name| (*name).to_owned()).collect();
+    let test = TestIssuer::new();
+    test.register_client("svc", &secret, NAMES);
+    let issuer = test.issuer();
+    let token = test.token().subject(&name).audience(name.clone()).scope(format!("{name} billing")).sign();
+    for builder in [
+        issuer.resource_server().audiences(NAMES).required_scopes(NAMES),
+        issuer.resource_server().audiences(&owned).required_scopes(&owned),
+        issuer.resource_server().audiences(owned.clone()).required_scopes(owned.clone()),
+        issuer.resource_server().audiences(["orders", "billing"]).required_scopes(["orders"]),
+        issuer.resource_server().audience(&name).required_scopes("orders billing".split(' ')),
+        issuer.resource_server().audience(name.clone()).required_scopes([name.clone()]),
+    ] {
+        let rs = builder.build()?;
+        rs.verify_token(&token)?;
+        rs.verify_token_with(&token, &VerifyOptions::new().audiences(NAMES).required_scopes(&owned))?;
+        rs.verify_token_with(&token, &VerifyOptions::new().audience(&name).required_scopes([&name]))?;
+    }
+    for none in [issuer.resource_server().audiences([""; 0]), issuer.resource_server().audiences(Vec::<String>::new())]
+    {
+        assert!(matches!(none.build(), Err(Error::Config(_))));
+    }
+    issuer.m2m_client("svc", &secret).default_scope(&name).build()?.access_token()?;
+    Ok(())
+}
+
+#[test]
 fn introspection_and_revocation_take_what_they_say() -> Result<(), Error> {
     let test = TestIssuer::new();
     let issuer = test.issuer();

@@ -170,7 +170,7 @@ fn no_part_of_the_token_and_no_value_of_a_claim_shows() {
         token().typ("type-7391").sign(),
         token().header("alg", "alg-7391").sign(),
         token().key_id("12345678-7391-1234").sign(),
-        token().key_id(&token().sign()).sign(),
+        token().key_id(token().sign()).sign(),
     ] {
         let explanation = rs.explain(&text);
         for shown in [explanation.to_string(), format!("{explanation:?}")] {
@@ -215,7 +215,7 @@ fn it_shares_keys_and_budget_with_verification() {
     test.rotate_keys();
     assert_eq!(failed(&rs.explain(&test.token().audience("orders").scope("read write").sign())), None);
     assert_eq!(test.requests(Endpoint::Keys), 2);
-    let stray = |n: usize| test.token().audience("orders").key_id(&format!("stray-{n}")).sign();
+    let stray = |n: usize| test.token().audience("orders").key_id(format!("stray-{n}")).sign();
     let ends: Vec<_> = (0..3).map(|n| failed(&rs.explain(&stray(n))).unwrap()).collect();
     let limited = "key set: too many unknown key ids, so the issuer is not asked again yet";
     assert_eq!(ends[2], ("key", limited.to_owned()));

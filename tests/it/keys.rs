@@ -330,7 +330,7 @@ fn concurrent_callers_with_unknown_kids_share_one_refetch() {
     let world = World::new();
     let rs = server(&world.issuer());
     rs.verify_token(&world.test.token().sign()).unwrap();
-    let tokens: Vec<_> = (0..20).map(|n| world.test.token().key_id(&format!("k{n}")).sign()).collect();
+    let tokens: Vec<_> = (0..20).map(|n| world.test.token().key_id(format!("k{n}")).sign()).collect();
     let gate = world.test.gate(Endpoint::Keys);
     let barrier = std::sync::Barrier::new(tokens.len());
     std::thread::scope(|scope| {

@@ -146,7 +146,7 @@ fn refusals_are_never_cached_and_the_cache_is_bounded() {
     world.clock.advance(secs(60));
     rs.verify_token(&early).unwrap();
     for n in 0..100 {
-        rs.verify_token(&world.test.token().subject(&n.to_string()).sign()).unwrap();
+        rs.verify_token(&world.test.token().subject(n.to_string()).sign()).unwrap();
     }
     assert_eq!(issuer.stats().verified_cache_hits(), 0);
     let last = world.test.token().sign();
