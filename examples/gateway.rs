@@ -1,11 +1,11 @@
-//! A gateway at the end of a bad line: it starts without the network, verifies through days of outage, trusts a private certificate
-//! authority, and refreshes on a timer of its own so that no request ever waits for the issuer.
+//! A gateway with an unreliable connection: it starts without the network, keeps verifying through days of outage, trusts a private
+//! certificate authority, and refreshes on a timer of its own so that no request has to wait for the issuer.
 //!
 //! ```text
 //! cargo run --example gateway --features file-cache
 //! ```
 //!
-//! The issuer is a test issuer behind TLS, and time is in the example's hand, so the two days pass in a second.
+//! The issuer is a test issuer behind TLS. The example controls the clock, so two days pass in a second.
 
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
@@ -119,19 +119,19 @@ fn story(directory: &Path) -> Result<(), BoxError> {
     };
     let token = || test.token().audience("gate").subject("sensor-7").sign();
 
-    println!("the issuer is up, the gateway starts");
+    println!("the issuer is up and the gateway starts");
     let server = test.serve()?;
     front.lead_to(Some(server.port()));
     let gateway = Gateway::start(&settings)?;
     admitted(&gateway, &token())?;
 
-    println!("nine minutes later the timer refreshes the keys, not a request");
+    println!("nine minutes later the timer refreshes the keys, so no request has to");
     clock.advance(Duration::from_secs(540));
     gateway.timer.wait();
     assert_eq!(test.requests(Endpoint::Keys), 2);
     admitted(&gateway, &token())?;
 
-    println!("the issuer stops; two days later the gate is still open");
+    println!("the issuer stops; two days later the gate still opens");
     front.lead_to(None);
     drop(server);
     clock.advance(Duration::from_secs(2 * 24 * 3600));
@@ -145,7 +145,9 @@ fn story(directory: &Path) -> Result<(), BoxError> {
     let old_token = token();
     admitted(&gateway, &old_token)?;
 
-    println!("the issuer is back with new keys; the timer fetches them, and what the old ones signed is refused");
+    println!(
+        "the issuer is back with new keys; the timer fetches them, and a token signed with the old ones is refused"
+    );
     test.rotate_keys_dropping_old();
     let server = test.serve()?;
     front.lead_to(Some(server.port()));
@@ -154,7 +156,7 @@ fn story(directory: &Path) -> Result<(), BoxError> {
     assert!(gateway.api.verify_token(&old_token).is_err());
     admitted(&gateway, &token())?;
 
-    println!("a gateway that does not trust the authority learns nothing from the issuer");
+    println!("a gateway that does not trust the certificate authority does not talk to the issuer");
     let stranger = Issuer::builder(front.url()).build()?;
     match stranger.preload() {
         Err(Error::Network(error)) if error.kind() == NetworkErrorKind::Tls => println!("    refused: {error}"),

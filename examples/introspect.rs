@@ -1,12 +1,13 @@
-//! Asks a real issuer whether a token is in force (RFC 7662).
+//! Asks a real issuer whether a token is active (RFC 7662).
 //!
 //! ```text
 //! export AERO2_ISSUER=https://acme.aero2.dev AERO2_CLIENT_ID=orders-api AERO2_CLIENT_SECRET=…
 //! echo "$TOKEN" | cargo run --example introspect
 //! ```
 //!
-//! The token comes on standard input, or in `AERO2_TOKEN`. Aero2 tells only an audience of the token, or the client that it was issued
-//! to; to everybody else every token is inactive. The program ends with 0 for an active token and 1 for an inactive one.
+//! Pass the token on standard input or in `AERO2_TOKEN`. Aero2 answers only the token's audience (for a refresh token, the client that it
+//! was issued to); to everybody else, every token is inactive. The exit status is 0 for an active token, 1 for an inactive one and 2 for an
+//! error.
 
 use std::env;
 use std::io::stdin;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Introspection::Inactive) => {
-            println!("inactive: expired, revoked, unknown, or not for this client to know");
+            println!("inactive: expired, revoked, unknown, or not for this client to ask about");
             ExitCode::FAILURE
         }
         Err(problem) => {

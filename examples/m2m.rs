@@ -1,4 +1,4 @@
-//! Mints a client_credentials token at a real issuer.
+//! Gets a client_credentials token from a real issuer.
 //!
 //! ```text
 //! export AERO2_ISSUER=https://acme.aero2.dev AERO2_CLIENT_ID=orders-worker AERO2_CLIENT_SECRET=…
@@ -6,11 +6,11 @@
 //! cargo run --quiet --example m2m -- --token | cargo run --quiet --example introspect
 //! ```
 //!
-//! | variable | meaning |
+//! | Variable | Meaning |
 //! |---|---|
 //! | `AERO2_ISSUER`, `AERO2_CLIENT_ID`, `AERO2_CLIENT_SECRET` | required |
-//! | `AERO2_SCOPE` | the scope to ask for; without it the issuer decides |
-//! | `AERO2_AUDIENCE`, `AERO2_RESOURCE` | the parameters `audience` and `resource` (RFC 8707), for issuers that want one |
+//! | `AERO2_SCOPE` | the scope to ask for; if it is not set, the issuer decides |
+//! | `AERO2_AUDIENCE`, `AERO2_RESOURCE` | the parameters `audience` and `resource` (RFC 8707), for issuers that expect one |
 
 use std::env;
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
-//! The whole crate in one minute, over real HTTP: an issuer on this machine, a client that mints a token, a resource server that
+//! The whole crate in one minute, over real HTTP: an issuer on this machine, a client that gets a token, a resource server that
 //! verifies it and refuses others, introspection and revocation.
 //!
-//! Run it with `cargo run --example quickstart`. With an issuer of your own only the URL, the client and its secret change.
+//! Run it with `cargo run --example quickstart`. To use your own issuer, change the URL, the client and its secret.
 
 use std::error::Error;
 use std::time::SystemTime;
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("1. An issuer runs at {}, in place of your https://acme.aero2.dev", server.url());
     let issuer = Issuer::new(server.url())?;
 
-    println!("\n2. The worker mints a token (client_credentials)");
+    println!("\n2. A worker gets a token for calling the API (client_credentials)");
     let worker = issuer.m2m_client("orders-worker", "worker-secret").param("audience", "orders-api").build()?;
     let token = worker.access_token()?;
     let lifetime = token.expires_at().and_then(|at| at.duration_since(SystemTime::now()).ok()).unwrap_or_default();
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("   audience          {}", claims.audience().join(", "));
     println!("   scopes            {}", claims.scopes().collect::<Vec<_>>().join(", "));
 
-    println!("\n4. What the API refuses: why (for its own log), and what it answers (which tells nothing more)");
+    println!("\n4. What the API refuses: the reason (for its own log) and its answer (which does not tell the reason)");
     let token_for = |audience: &str| server.token().audience(audience).scope("orders:read");
     refuse(&api, "no token", None)?;
     refuse(&api, "an expired token", Some(token_for("orders-api").expired().sign()))?;
@@ -45,14 +45,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     refuse(&api, "signed by a stranger", Some(token_for("orders-api").other_key().sign()))?;
     refuse(&api, "without the scope", Some(server.token().audience("orders-api").scope("profile").sign()))?;
 
-    println!("\n5. Only the issuer knows what was revoked, so where that matters the API asks (introspection)");
+    println!(
+        "\n5. Only the issuer knows which tokens were revoked, so the API asks where that matters (introspection)"
+    );
     let introspector = issuer.introspector("orders-api", "api-secret").build()?;
     println!("   before            {}", describe(&introspector.introspect(token.expose_secret())?));
     let revoker = issuer.revoker("orders-worker", "worker-secret").build()?;
     revoker.revoke(token.expose_secret(), Some(TokenTypeHint::AccessToken))?;
     println!("   after revocation  {}", describe(&introspector.introspect(token.expose_secret())?));
 
-    println!("\n6. How many requests all that took the issuer");
+    println!("\n6. How many requests all this took");
     for (name, endpoint) in [
         ("discovery", Endpoint::Discovery),
         ("keys", Endpoint::Keys),

@@ -1,17 +1,17 @@
-//! A threaded HTTP API that wants a token: 200, 401, 403 and 503, each with the headers that belong to it.
+//! A threaded HTTP API that needs a token. It responds with 200, 401, 403 or 503, each with the headers that belong to it.
 //!
-//! `cargo run --example resource_server` starts an issuer of its own and prints commands to try. With an issuer of yours:
+//! `cargo run --example resource_server` starts an issuer of its own and prints commands to try. With your issuer:
 //!
 //! ```text
 //! AERO2_ISSUER=https://acme.aero2.dev AERO2_AUDIENCE=orders-api cargo run --example resource_server
 //! ```
 //!
-//! | variable | meaning |
+//! | Variable | Meaning |
 //! |---|---|
-//! | `AERO2_ISSUER` | the issuer's URL; without it a test issuer starts on loopback |
-//! | `AERO2_AUDIENCE` | the audience that tokens must name; without it `orders-api`; empty for none |
-//! | `AERO2_SCOPE` | the scope that `GET /orders` wants; without it `orders:read`; empty for none |
-//! | `LISTEN` | where to listen; without it `127.0.0.1:8080` |
+//! | `AERO2_ISSUER` | the issuer's URL; if it is not set, a test issuer starts on loopback |
+//! | `AERO2_AUDIENCE` | the audience that tokens must have; `orders-api` if not set, none if empty |
+//! | `AERO2_SCOPE` | the scope that `GET /orders` requires; `orders:read` if not set, none if empty |
+//! | `LISTEN` | the address to listen on; `127.0.0.1:8080` if not set |
 
 use std::env;
 use std::error::Error;
@@ -40,7 +40,7 @@ fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
     // Lives until the program ends: dropping it would stop it.
     let test = if env::var_os("AERO2_ISSUER").is_none() { Some(TestIssuer::new().serve()?) } else { None };
     let issuer = Issuer::new(&test.as_ref().map_or_else(|| setting("AERO2_ISSUER", ""), |test| test.url().to_owned()))?;
-    // Optional: the first caller need not wait for the keys. If the issuer is down now, the API starts all the same.
+    // Optional, so that the first caller need not wait for the keys. If the issuer is down, the API starts all the same.
     if let Err(err) = issuer.preload() {
         eprintln!("the issuer cannot be reached yet: {err}");
     }
@@ -106,11 +106,16 @@ fn print_commands(issuer: &TestServer, listen: &str, audience: &str, scope: &str
     let good = issuer.token().subject("u1").audience(audience).scope(scope);
     let (expired, powerless) = (good.clone().expired(), good.clone().scope("profile"));
     let curl = format!("curl -i http://{listen}/orders");
-    println!("its issuer is a test issuer at {}; AERO2_ISSUER names another\n\n401, no token:\n{curl}", issuer.url());
+    println!(
+        "its issuer is a test issuer at {}; set AERO2_ISSUER to use yours\n\nTry these:\n\n401, no token:\n{curl}",
+        issuer.url()
+    );
     for (what, token) in [("200", good), ("401, expired", expired), ("403, without the scope", powerless)] {
         println!("\n{what}:\n{curl} -H 'Authorization: Bearer {}'", token.sign());
     }
-    println!("\n503: start it with AERO2_ISSUER=http://127.0.0.1:9, where nobody is\n");
+    println!(
+        "\n503: restart it with AERO2_ISSUER=http://127.0.0.1:9, where nothing listens, and send the token for 200 again\n"
+    );
 }
 
 const WORKERS: usize = 8;

@@ -141,7 +141,7 @@ fn check_private(found: &Metadata) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt;
 
     if !found.is_file() {
-        return Err(refused("it is no regular file"));
+        return Err(refused("it is not a regular file"));
     }
     if found.uid() != rustix::process::geteuid().as_raw() {
         return Err(refused("it is another user's"));
@@ -152,7 +152,7 @@ fn check_private(found: &Metadata) -> io::Result<()> {
 /// Other systems have other ways to say who may write; there the directory must see to it.
 #[cfg(not(unix))]
 fn check_private(found: &Metadata) -> io::Result<()> {
-    if found.is_file() { Ok(()) } else { Err(refused("it is no regular file")) }
+    if found.is_file() { Ok(()) } else { Err(refused("it is not a regular file")) }
 }
 
 #[cfg(unix)]
@@ -329,9 +329,9 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let link = directory.0.join("link");
         symlink(&path, &link).unwrap();
-        assert_eq!(read_private(&link, 100).unwrap_err().to_string(), "it is no regular file");
-        assert_eq!(read_private(&directory.0, 100).unwrap_err().to_string(), "it is no regular file");
-        assert_eq!(read_private(Path::new("/dev/null"), 100).unwrap_err().to_string(), "it is no regular file");
+        assert_eq!(read_private(&link, 100).unwrap_err().to_string(), "it is not a regular file");
+        assert_eq!(read_private(&directory.0, 100).unwrap_err().to_string(), "it is not a regular file");
+        assert_eq!(read_private(Path::new("/dev/null"), 100).unwrap_err().to_string(), "it is not a regular file");
 
         write_private(&link, b"y").unwrap();
         assert_eq!((read(&link).unwrap(), read(&path).unwrap()), (b"y".to_vec(), b"x".to_vec()));

@@ -247,17 +247,17 @@ mod tests {
         let kinds = [
             (NetworkErrorKind::Dns, "key set: the host name cannot be resolved"),
             (NetworkErrorKind::Connect, "key set: no connection can be made"),
-            (NetworkErrorKind::Tls, "key set: the TLS connection cannot be trusted or made"),
-            (NetworkErrorKind::Timeout, "key set: no complete answer in time"),
+            (NetworkErrorKind::Tls, "key set: no trusted TLS connection can be made"),
+            (NetworkErrorKind::Timeout, "key set: no complete answer arrived in time"),
             (NetworkErrorKind::Io, "key set: the connection broke"),
             (NetworkErrorKind::Status(502), "key set: status 502"),
-            (NetworkErrorKind::InvalidResponse, "key set: the answer is not what it must be"),
+            (NetworkErrorKind::InvalidResponse, "key set: the answer is invalid"),
             (NetworkErrorKind::TooLarge, "key set: the answer is too large"),
             (NetworkErrorKind::RateLimited, "key set: too many unknown key ids, so the issuer is not asked again yet"),
             (NetworkErrorKind::Status(302), "key set: status 302, a redirect, which is never followed"),
             (
                 NetworkErrorKind::IssuerMismatch,
-                "key set: it names another issuer than the configured one; write the issuer as it stands there",
+                "key set: it names another issuer than the configured one; configure the issuer exactly as it is written there",
             ),
             (NetworkErrorKind::Reentrant, "key set: the transport called back into the issuer that it serves"),
         ];
@@ -265,7 +265,7 @@ mod tests {
             assert_eq!(Error::network(kind, Endpoint::Keys).to_string(), message);
         }
         let wrong_url = Error::network(NetworkErrorKind::Status(404), Endpoint::Discovery);
-        assert_eq!(wrong_url.to_string(), "discovery document: status 404; is the issuer URL the right one");
+        assert_eq!(wrong_url.to_string(), "discovery document: status 404; check the issuer URL");
     }
 
     #[test]
@@ -286,10 +286,10 @@ mod tests {
             (Detail::NotJson, "it is not a JSON object with unique member names"),
             (Detail::Member("jwks_uri"), "the member jwks_uri is missing or wrong"),
             (Detail::Claims, "a claim is of the wrong type or out of range"),
-            (Detail::EndpointUrl, "the discovery document gives a URL for it that may not be used"),
+            (Detail::EndpointUrl, "the discovery document names a URL that must not be used for it"),
         ];
         for (detail, message) in details {
-            let expected = format!("token endpoint: the answer is not what it must be: {message}");
+            let expected = format!("token endpoint: the answer is invalid: {message}");
             assert_eq!(Error::invalid_response(Endpoint::Token, detail).to_string(), expected);
         }
     }

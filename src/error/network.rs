@@ -54,13 +54,13 @@ impl fmt::Display for NetworkError {
         let NetworkRepr { kind, endpoint, detail, .. } = &*self.0;
         match (kind, detail) {
             (NetworkErrorKind::Status(404), _) if *endpoint == Endpoint::Discovery => {
-                write!(f, "{endpoint}: status 404; is the issuer URL the right one")
+                write!(f, "{endpoint}: status 404; check the issuer URL")
             }
             (NetworkErrorKind::Status(300..=399), _) => {
                 write!(f, "{endpoint}: {kind}, a redirect, which is never followed")
             }
             (NetworkErrorKind::IssuerMismatch, Detail::None) => {
-                write!(f, "{endpoint}: {kind}; write the issuer as it stands there")
+                write!(f, "{endpoint}: {kind}; configure the issuer exactly as it is written there")
             }
             (_, Detail::None) => write!(f, "{endpoint}: {kind}"),
             (_, detail) => write!(f, "{endpoint}: {kind}: {detail}"),
@@ -128,11 +128,11 @@ impl fmt::Display for NetworkErrorKind {
         match self {
             Self::Dns => f.write_str("the host name cannot be resolved"),
             Self::Connect => f.write_str("no connection can be made"),
-            Self::Tls => f.write_str("the TLS connection cannot be trusted or made"),
-            Self::Timeout => f.write_str("no complete answer in time"),
+            Self::Tls => f.write_str("no trusted TLS connection can be made"),
+            Self::Timeout => f.write_str("no complete answer arrived in time"),
             Self::Io => f.write_str("the connection broke"),
             Self::Status(status) => write!(f, "status {status}"),
-            Self::InvalidResponse => f.write_str("the answer is not what it must be"),
+            Self::InvalidResponse => f.write_str("the answer is invalid"),
             Self::TooLarge => f.write_str("the answer is too large"),
             Self::RateLimited => f.write_str("too many unknown key ids, so the issuer is not asked again yet"),
             Self::IssuerMismatch => f.write_str("it names another issuer than the configured one"),
@@ -190,7 +190,7 @@ impl fmt::Display for Detail {
             Self::NotJson => f.write_str("it is not a JSON object with unique member names"),
             Self::Member(name) => write!(f, "the member {name} is missing or wrong"),
             Self::Claims => f.write_str("a claim is of the wrong type or out of range"),
-            Self::EndpointUrl => f.write_str("the discovery document gives a URL for it that may not be used"),
+            Self::EndpointUrl => f.write_str("the discovery document names a URL that must not be used for it"),
         }
     }
 }

@@ -151,8 +151,7 @@ mod tests {
                         Ok(_) => assert_ne!(asked, endpoint, "{url}"),
                         Err(error) => {
                             assert_eq!(asked, endpoint);
-                            let message =
-                                format!("{endpoint}: the answer is not what it must be: {}", Detail::EndpointUrl);
+                            let message = format!("{endpoint}: the answer is invalid: {}", Detail::EndpointUrl);
                             assert_eq!(error.to_string(), message);
                         }
                     }

@@ -137,7 +137,7 @@ mod tests {
         {
             let err = answer(&format!(r#","expires_in":{value}"#)).map(|_| ()).unwrap_err().to_string();
             assert_eq!(
-                err, "token endpoint: the answer is not what it must be: the member expires_in is missing or wrong",
+                err, "token endpoint: the answer is invalid: the member expires_in is missing or wrong",
                 "{value}"
             );
         }

@@ -205,7 +205,7 @@ mod tests {
             let err = asked(&TokenOptions::new().param(name, "x")).unwrap_err();
             assert_eq!(
                 err.to_string(),
-                format!("the parameter {name} is set by this crate; use the method of that name")
+                format!("the parameter {name} is set by this crate; use the client's own settings instead")
             );
         }
     }

@@ -139,7 +139,7 @@ impl TokenFile {
         let Some(bytes) = read_private(&self.path, MAX_FILE_BYTES)? else { return Ok(None) };
         let bytes = Zeroizing::new(bytes);
         let entries = std::str::from_utf8(&bytes).ok().and_then(parse);
-        entries.map(Some).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is no token file"))
+        entries.map(Some).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is not a token file"))
     }
 }
 

@@ -227,10 +227,12 @@ impl<'a> Recorder<'a> {
             (Step::Key, TokenErrorKind::UnfitKey) => {
                 format!("no key for {} ({})", self.detail(Step::Algorithm), self.kid)
             }
-            (Step::Key, TokenErrorKind::AmbiguousKey) => "no kid, and several keys would do".to_owned(),
-            (Step::Key, _) => format!("no key of the issuer is named so ({}; {})", self.kid, self.keys),
-            (Step::Signature, _) => format!("not of the issuer's key ({})", self.kid),
-            (Step::Claims, TokenErrorKind::Malformed) => "the claims are no JSON object with unique members".to_owned(),
+            (Step::Key, TokenErrorKind::AmbiguousKey) => "no kid, and several keys would fit".to_owned(),
+            (Step::Key, _) => format!("no key of the issuer has this kid ({}; {})", self.kid, self.keys),
+            (Step::Signature, _) => format!("not made with the issuer's key ({})", self.kid),
+            (Step::Claims, TokenErrorKind::Malformed) => {
+                "the claims are not a JSON object with unique members".to_owned()
+            }
             (Step::Claims, _) => "a registered claim is of the wrong type or out of range".to_owned(),
             (Step::Check(check), _) => self.failed_check(check),
             (step, _) => self.detail(step),
@@ -242,7 +244,7 @@ impl<'a> Recorder<'a> {
         let taken: Vec<String> = self.policy.algorithms.iter().map(ToString::to_string).collect();
         match self.algorithm {
             Some(algorithm) => format!("{algorithm}; expected {}", listed(&taken)),
-            None => "none that this crate verifies".to_owned(),
+            None => "not one that this crate verifies".to_owned(),
         }
     }
 
@@ -270,11 +272,11 @@ impl<'a> Recorder<'a> {
             Step::Form => "three parts of base64url".to_owned(),
             Step::Critical => "no crit".to_owned(),
             Step::Algorithm => self.algorithm.map(|algorithm| algorithm.to_string()).unwrap_or_default(),
-            Step::Type => "an access token, or not said".to_owned(),
+            Step::Type => "JWT, at+jwt or absent".to_owned(),
             Step::Keys => self.keys.clone(),
             Step::Key => self.kid.clone(),
-            Step::Signature => "of the issuer's key".to_owned(),
-            Step::Claims => "a JSON object, the registered claims of their types".to_owned(),
+            Step::Signature => "made with the issuer's key".to_owned(),
+            Step::Claims => "a JSON object, its registered claims of the right types".to_owned(),
             Step::Check(check) => self.passed_check(check),
         }
     }
@@ -284,7 +286,7 @@ impl<'a> Recorder<'a> {
         let now = || format!("now {} ± {} s", time(since_epoch(self.wall)), self.policy.tolerance.as_secs());
         let date = |date: Option<String>| date.unwrap_or_else(|| "none".to_owned());
         match check {
-            Check::Required => "all there".to_owned(),
+            Check::Required => "all present".to_owned(),
             Check::Issuer => self.policy.issuer.to_string(),
             Check::Expiry => format!("exp {}, {}", date(expiry), now()),
             Check::Begin => format!("nbf {}, iat {}, {}", date(begin), date(issued), now()),
@@ -292,7 +294,7 @@ impl<'a> Recorder<'a> {
                 Some(expected) => format!("expected {}", listed(expected.as_slice())),
                 None => "not compared".to_owned(),
             },
-            Check::TokenUse => "access, or not said".to_owned(),
+            Check::TokenUse => "access or absent".to_owned(),
             Check::Sender => {
                 let shown = if self.expectation.certificate.is_some() { "one" } else { "none" };
                 format!("{}; certificate shown: {shown}", self.facts.confirmation)
@@ -378,7 +380,7 @@ fn time(since_epoch: Duration) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-const FORM: &str = "not three parts of canonical base64url, or the header is no JSON object with a text alg";
+const FORM: &str = "not three parts of canonical base64url, or the header is not a JSON object with a string alg";
 
 /// Of a key's name; a short one is shown whole.
 const SHORT_KID: usize = 12;

@@ -219,8 +219,8 @@ mod file {
         let other = TestIssuer::builder().url("https://other.example").clock(world.clock.clone()).build();
         let foreign = Issuer::builder(other.url()).transport(other.transport()).clock(world.clock.clone()).build();
         for (name, text, mode, why) in [
-            ("half", saved[..saved.len() / 2].to_owned(), 0o600, "no snapshot"),
-            ("empty", String::new(), 0o600, "no snapshot"),
+            ("half", saved[..saved.len() / 2].to_owned(), 0o600, "not a snapshot"),
+            ("empty", String::new(), 0o600, "not a snapshot"),
             ("foreign", foreign.unwrap().snapshot().unwrap(), 0o600, "of another issuer"),
             ("version", saved.replacen("snapshot\":1", "snapshot\":9", 1), 0o600, "another version"),
             ("group", saved.clone(), 0o660, "others may write"),

@@ -91,7 +91,7 @@ fn a_key_without_a_choice_is_named_ambiguous() {
     let test = TestIssuer::new();
     test.rotate_keys();
     let (name, detail) = failed(&server(&test).explain(&test.token().without_key_id().sign())).unwrap();
-    assert_eq!((name, detail.as_str()), ("key", "AmbiguousKey: no kid, and several keys would do"));
+    assert_eq!((name, detail.as_str()), ("key", "AmbiguousKey: no kid, and several keys would fit"));
 }
 
 #[test]
@@ -106,17 +106,17 @@ length      passed       {} bytes, at most 16384
 form        passed       three parts of base64url
 extensions  passed       no crit
 algorithm   passed       RS256
-type        passed       an access token, or not said
+type        passed       JWT, at+jwt or absent
 key set     passed       1 usable, 0 skipped
 key         passed       kid test-rs256-1, 12 bytes
-signature   passed       of the issuer's key
-claims      passed       a JSON object, the registered claims of their types
-required    passed       all there
+signature   passed       made with the issuer's key
+claims      passed       a JSON object, its registered claims of the right types
+required    passed       all present
 issuer      passed       https://test.aero2.example
 expiry      passed       exp 2026-12-01T00:10:00Z, now 2026-12-01T00:00:00Z ± 30 s
 begin       passed       nbf none, iat 2026-12-01T00:00:00Z, now 2026-12-01T00:00:00Z ± 30 s
 audience    passed       expected orders
-token use   passed       access, or not said
+token use   passed       access or absent
 sender      passed       not bound; certificate shown: none
 scopes      FAILED       InsufficientScope: missing write; required read, write
 (an explanation, not a verification)",
@@ -140,7 +140,7 @@ fn details_help_with_what_goes_wrong_most() {
     let unknown = detail(token().key_id("rotated-away"));
     assert_eq!(
         unknown,
-        "UnknownKey: no key of the issuer is named so (kid rotated-away, 12 bytes; 1 usable, 0 skipped)"
+        "UnknownKey: no key of the issuer has this kid (kid rotated-away, 12 bytes; 1 usable, 0 skipped)"
     );
     let bound = detail(token().claim("cnf", Json::object([("jkt", "abc")])));
     assert_eq!(bound, "SenderConstrained: bound to a DPoP key; certificate shown: none");

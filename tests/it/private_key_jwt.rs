@@ -141,12 +141,12 @@ fn what_is_no_key_to_sign_with_is_refused_when_the_client_is_built() {
         other => panic!("{other:?}"),
     };
     let no_pem =
-        "private_key_jwt takes the client's private key as its secret: a PKCS#8 PEM, -----BEGIN PRIVATE KEY-----";
+        "private_key_jwt needs the client's private key as its secret; pass a PKCS#8 PEM, -----BEGIN PRIVATE KEY-----";
     let cut = &ES256[..ES256.len() / 2];
     for text in ["hunter2", ES256_PUBLIC, &ES256.replace("PRIVATE", "EC PRIVATE"), cut, &ES256.replace("M", "!")] {
         assert_eq!(refused(text, PrivateKeyJwt::new()), no_pem);
     }
-    let no_kind = "the client's private key is of no kind that can sign; make one of P-256, P-384, Ed25519, or RSA of 2048 to 4096 bits";
+    let no_kind = "the client's private key is of a kind that cannot sign; use P-256, P-384, Ed25519, or RSA with 2048 to 4096 bits";
     for text in [
         include_str!("../data/client-keys/refused/p521.pem"),
         include_str!("../data/client-keys/refused/secp256k1.pem"),
@@ -156,7 +156,7 @@ fn what_is_no_key_to_sign_with_is_refused_when_the_client_is_built() {
     ] {
         assert_eq!(refused(text, PrivateKeyJwt::new()), no_kind);
     }
-    let unfit = "the client's private key is not for the algorithm that was asked for; leave the call out, or give a key for it";
+    let unfit = "the client's private key is not for the algorithm that was set; do not set one, or use a key for it";
     for (pem, algorithm) in [
         (ES256, Algorithm::Es384),
         (ES256, Algorithm::Rs256),
@@ -168,7 +168,7 @@ fn what_is_no_key_to_sign_with_is_refused_when_the_client_is_built() {
     }
     assert_eq!(
         refused("", PrivateKeyJwt::new()),
-        "the client secret is empty; give the one that the issuer gave to this client"
+        "the client secret is empty; use the one that the issuer gave to this client"
     );
 }
 

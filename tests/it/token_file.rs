@@ -404,7 +404,7 @@ fn a_file_that_others_may_have_written_is_told_of_and_replaced() {
     symlink(&elsewhere, &path).unwrap();
     let (m2m, events) = told(&world, &path);
     text(&m2m);
-    assert!(events.lock().unwrap().contains(&"token file not used: it is no regular file".to_owned()));
+    assert!(events.lock().unwrap().contains(&"token file not used: it is not a regular file".to_owned()));
     assert!(fs::symlink_metadata(&path).unwrap().is_file());
     assert_eq!(world.test.requests(Endpoint::Token), 3);
 }

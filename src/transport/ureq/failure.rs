@@ -78,7 +78,7 @@ pub(super) fn transport_error(error: ureq::Error) -> TransportError {
         ureq::Error::Protocol(error) if error.to_string() == "http parse resulted in too many headers" => {
             (Kind::TooLarge, "the headers are beyond the limit")
         }
-        ureq::Error::Protocol(_) => (Kind::Io, "the answer is no HTTP/1.1"),
+        ureq::Error::Protocol(_) => (Kind::Io, "the answer is not HTTP/1.1"),
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => return own(Failure::Unsendable),
         _ => (Kind::Io, "the exchange failed"),
     };

@@ -139,7 +139,7 @@ fn client(config: Arc<ClientConfig>, details: &ConnectionDetails<'_>) -> Result<
     let host = details.uri.host().unwrap_or_default();
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     let name = ServerName::try_from(bare.to_owned())
-        .map_err(|_| rustls::Error::General("the host is no name that a certificate can have".to_owned()))?;
+        .map_err(|_| rustls::Error::General("a certificate cannot name this host".to_owned()))?;
     ClientConnection::new(config, name)
 }
 
