@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::error::{Error, SnapshotProblem};
-use crate::inside::Inside;
+use crate::reentrancy::Reentrancy;
 
 /// Something that happened inside an [`Issuer`](crate::Issuer), for logs and metrics.
 ///
@@ -163,7 +163,7 @@ impl Stats {
 pub(crate) struct Events {
     handler: Option<Arc<Handler>>,
     /// A handler that uses the issuer is not told of what it causes itself.
-    telling: Inside,
+    telling: Reentrancy,
     counters: [counter::Counter; COUNTS],
 }
 

@@ -119,12 +119,12 @@ pub mod guide;
 #[cfg(all(not(doctest), doc, feature = "file-cache", feature = "testing", feature = "ureq"))]
 pub mod guide;
 mod headers;
-mod inside;
 mod introspection;
 pub mod jose;
 mod json_text;
 mod m2m;
 mod random;
+mod reentrancy;
 mod resource_server;
 mod revocation;
 mod scope;

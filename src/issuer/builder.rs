@@ -9,12 +9,12 @@ use std::time::Duration;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{ConfigProblem, Error};
 use crate::events::{Event, Events, Handler};
-use crate::inside::Inside;
 use crate::issuer::boot::Boot;
 use crate::issuer::connection::{Connection, Skew};
 use crate::issuer::snapshot::Snapshot;
 use crate::issuer::{Issuer, Settings};
 use crate::jose::jwk::JwkSet;
+use crate::reentrancy::Reentrancy;
 use crate::transport::Transport;
 use crate::url::IssuerUrl;
 
@@ -190,7 +190,7 @@ impl IssuerBuilder {
             timeout: self.timeout,
             refresh_timeout: self.refresh_timeout,
             events: Events::new(self.handler),
-            sending: Inside::default(),
+            sending: Reentrancy::default(),
             skew: Skew::default(),
         };
         Ok(Issuer::from_parts(connection, settings))

@@ -9,8 +9,8 @@ use crate::clock::{Budget, Clock, Deadline, Now};
 use crate::error::{Detail, Endpoint, Error, NetworkError, NetworkErrorKind, OAuthError};
 use crate::events::{Event, Events};
 use crate::headers;
-use crate::inside::Inside;
 use crate::jose::json::Object;
+use crate::reentrancy::Reentrancy;
 use crate::secret::Secret;
 use crate::transport::{Request, Response, Transport};
 use crate::url::IssuerUrl;
@@ -23,7 +23,7 @@ pub(crate) struct Connection {
     pub(crate) refresh_timeout: Duration,
     pub(crate) events: Events,
     /// A transport that calls back into the issuer that it serves is told so.
-    pub(crate) sending: Inside,
+    pub(crate) sending: Reentrancy,
     pub(crate) skew: Skew,
 }
 

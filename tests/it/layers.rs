@@ -20,7 +20,7 @@ const LEVELS: &[&[&str]] = &[
         "backoff",
         "bounded",
         "digest",
-        "inside",
+        "reentrancy",
         "token_type_hint",
         "jose/algorithm",
         "atomic_file",
