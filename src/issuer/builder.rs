@@ -38,6 +38,28 @@ impl Issuer {
 }
 
 /// The settings of an [`Issuer`] that is being built; made by [`Issuer::builder`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use aero2::{Event, Issuer};
+/// let test = aero2::testing::TestIssuer::new();
+///
+/// let issuer = Issuer::builder(test.url())
+///     .transport(test.transport()) // without this line, HTTPS by UreqTransport
+///     .timeout(Duration::from_secs(5))
+///     .max_stale(Duration::from_secs(24 * 3600))
+///     .on_event(|event: &Event| eprintln!("{event}"))
+///     .build()?;
+/// assert!(issuer.resource_server().build()?.verify_token(&test.token().sign()).is_ok());
+///
+/// let refused = Issuer::builder("http://acme.aero2.dev").transport(test.transport()).build();
+/// assert_eq!(
+///     refused.unwrap_err().to_string(),
+///     "a plain http issuer is accepted on loopback only; use https, or dangerous_allow_http"
+/// );
+/// # Ok::<(), aero2::Error>(())
+/// ```
 #[must_use]
 pub struct IssuerBuilder {
     url: String,

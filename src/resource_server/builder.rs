@@ -31,6 +31,30 @@ impl Issuer {
 }
 
 /// The settings of a [`ResourceServer`] that is being built; made by [`Issuer::resource_server`].
+///
+/// ```
+/// use aero2::jose::Algorithm;
+/// let test = aero2::testing::TestIssuer::new();
+///
+/// let orders = test
+///     .issuer()
+///     .resource_server()
+///     .audience("orders")
+///     .required_scopes(["orders:read"])
+///     .algorithms([Algorithm::Rs256])
+///     .verified_token_cache(1024)
+///     .build()?;
+/// let token = || test.token().audience("orders").scope("orders:read");
+/// assert!(orders.verify_token(&token().sign()).is_ok());
+/// assert!(orders.verify_token(&token().algorithm(Algorithm::Es256).sign()).is_err());
+///
+/// let refused = test.issuer().resource_server().audience("").build();
+/// assert_eq!(
+///     refused.unwrap_err().to_string(),
+///     "an audience is empty; write the name of this resource server"
+/// );
+/// # Ok::<(), aero2::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ResourceServerBuilder {

@@ -8,7 +8,7 @@ use super::answers::{self, Incoming, Site};
 use super::state::State;
 use crate::{NetworkErrorKind, Request, Response, Transport, TransportError};
 
-/// The way to a [`TestIssuer`](super::TestIssuer) without a network. A clone leads to the same issuer.
+/// A transport that leads to a [`TestIssuer`](super::TestIssuer) without a network. A clone leads to the same issuer.
 #[derive(Clone)]
 pub struct TestTransport {
     state: Arc<State>,
