@@ -18,8 +18,8 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// The file's bytes; `None` where there is no file.
 ///
 /// # Errors
-/// `InvalidData` for what is no file of ours to believe: no regular file (a symbolic link is none), not owned by this user, writable by
-/// others, or longer than `max`. Else the system's own.
+/// `InvalidData` for a file that must not be trusted: not a regular file (a symbolic link is not one), owned by another user,
+/// writable by others, or longer than `max`. Otherwise the system's own error.
 pub(crate) fn read_private(path: &Path, max: usize) -> io::Result<Option<Vec<u8>>> {
     let Some(file) = open_private(path, OpenOptions::new().read(true))? else { return Ok(None) };
     let mut bytes = Vec::new();

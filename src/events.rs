@@ -1,4 +1,4 @@
-//! What happened, told to whoever asked: events for a handler, counts for metrics, a line each for the `log` facade.
+//! Reports what happens: events for a handler, counts for metrics, and lines for the `log` facade.
 
 use std::fmt;
 #[cfg(feature = "file-cache")]
@@ -162,7 +162,7 @@ impl Stats {
 #[derive(Default)]
 pub(crate) struct Events {
     handler: Option<Arc<Handler>>,
-    /// A handler that uses the issuer is not told of what it causes itself.
+    /// A handler that uses the issuer gets no events for what it causes itself.
     telling: Reentrancy,
     counters: [counter::Counter; COUNTS],
 }

@@ -21,7 +21,7 @@ impl FileLock {
     /// wait is a series of tries.
     ///
     /// # Errors
-    /// The lock file cannot be opened or is none of ours ([`read_private`](crate::atomic_file::read_private)).
+    /// The lock file cannot be opened or cannot be trusted ([`read_private`](crate::atomic_file::read_private)).
     pub(crate) fn acquire(path: &Path, deadline: Deadline) -> io::Result<Option<Self>> {
         let mut pause = FIRST_PAUSE;
         loop {

@@ -163,7 +163,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// What about an answer was wrong, in this crate's own words only.
+/// What was wrong with an answer, in this crate's own words only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detail {
     None,
@@ -175,7 +175,7 @@ pub(crate) enum Detail {
     Member(&'static str),
     /// A claim of an introspection answer is of the wrong type or out of range.
     Claims,
-    /// The discovery document's URL for this endpoint is none that may be used.
+    /// The discovery document's URL for this endpoint must not be used.
     EndpointUrl,
 }
 

@@ -107,7 +107,7 @@ impl Connection {
         }
     }
 
-    /// The limits that every transport is held to, whoever wrote it.
+    /// The limits that every transport must keep, whoever wrote it.
     fn checked_body(&self, endpoint: Endpoint, response: Response) -> Result<Response, Error> {
         let compressed =
             response.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));

@@ -69,7 +69,7 @@ const VERSION: u64 = 1;
 /// Longer than this nothing is fresh, whatever a snapshot or a `Cache-Control: max-age` says: a revoked key would stay in use.
 pub(crate) const MAX_TTL: Duration = Duration::from_secs(24 * 3600);
 
-/// Two documents of 256 KiB, each byte of them escaped, and the rest. A longer file is none of ours.
+/// Two documents of 256 KiB with every byte escaped, and the rest. A longer file cannot be a snapshot.
 #[cfg(feature = "file-cache")]
 pub(crate) const MAX_SNAPSHOT_BYTES: usize = 4 * 1024 * 1024;
 

@@ -118,8 +118,8 @@ impl Asked {
     }
 }
 
-/// A set in the one order of its members. An empty one is refused: without the parameter the issuer grants every scope that the
-/// client has, which nobody means who writes an empty list.
+/// A set of scopes in a fixed order. An empty one is refused: without the parameter the issuer would grant every scope that the
+/// client has, and nobody who writes an empty list means that.
 fn scope_set(scope: &str) -> Result<String, Error> {
     let mut scopes: Vec<&str> = scope.split(' ').filter(|scope| !scope.is_empty()).collect();
     if scopes.is_empty() || !scopes.iter().all(|scope| is_scope_token(scope)) {

@@ -132,7 +132,7 @@ impl fmt::Display for CheckOutcome {
     }
 }
 
-/// What a verification told while it was listened to.
+/// What a verification reported while it was listened to.
 struct Recorder<'a> {
     policy: &'a Policy,
     expectation: &'a Expectation<'a>,
@@ -146,7 +146,7 @@ struct Recorder<'a> {
     facts: Facts,
 }
 
-/// What may be told of claims behind a good signature.
+/// What may be shown of the claims behind a good signature.
 #[derive(Default)]
 struct Facts {
     missing: Vec<&'static str>,

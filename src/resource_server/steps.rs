@@ -109,7 +109,7 @@ impl Check {
     }
 }
 
-/// Listens to a verification, for whoever has to explain one. Verification itself listens with `()`, which costs nothing.
+/// Listens to a verification in order to explain it. A verification itself listens with `()`, which costs nothing.
 pub(crate) trait Trace {
     fn passed(&mut self, _step: Step) {}
 

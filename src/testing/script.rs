@@ -1,4 +1,4 @@
-//! What a test wants to go wrong, and when: faults and gates per endpoint, and the counts of requests.
+//! What a test makes go wrong, and when: faults and gates per endpoint, and the counts of requests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -52,7 +52,7 @@ impl Identity {
     }
 }
 
-/// At least one certificate, and none that is broken.
+/// At least one certificate, and all of them sound.
 fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().ok()?;
     (!certificates.is_empty()).then_some(certificates)
