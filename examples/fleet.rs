@@ -23,6 +23,10 @@ const DAY: u32 = 86_400;
 const LIFETIME: u32 = 3_600;
 /// Each client wants a token this often, so that is how soon it sees that one is due.
 const CALL_PERIOD_MS: u64 = 5_000;
+/// For comparison: gateways that report every five minutes.
+const REPORT_PERIOD_MS: u64 = 300_000;
+/// Looks at a token that are no further apart than this are steady use to the library: a tenth of the life.
+const STEADY_MS: u64 = 360_000;
 /// From one request of a settled client to its next: the life less a minute and half of 5 %.
 const MEAN_PERIOD_MS: u64 = 3_450_000;
 const OUTAGE: std::ops::Range<u32> = 21_600..22_200;
@@ -33,7 +37,8 @@ enum Policy {
     NoJitter,
     /// Every token is due up to 5 % of its life earlier, by a draw of its own.
     FivePercent,
-    /// What the library does: besides, the second token is drawn over nearly its whole life, and so is the first after a failure.
+    /// What the library does: besides, in a client in steady use the second token is drawn over nearly its whole life, and so is the
+    /// first after a failure.
     Library,
     /// For comparison: already the first token is.
     FirstTokenToo,
@@ -61,6 +66,8 @@ struct Client {
     backoff: Backoff,
     /// When in each period it calls.
     offset: u64,
+    /// Between two calls, in milliseconds.
+    period: u64,
 }
 
 struct Fleet {
@@ -75,15 +82,15 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn new(policy: Policy, story: Story) -> Self {
+    fn new(policy: Policy, story: Story, period: u64) -> Self {
         let mut random = Random(42);
         let (mut clients, mut calls) = (Vec::new(), BinaryHeap::new());
         for number in 0..CLIENTS {
-            let offset = random.below(CALL_PERIOD_MS);
+            let offset = random.below(period);
             let phase = if story == Story::Restart { Phase::default() } else { Phase::Settled };
-            clients.push(Client { schedule: None, phase, backoff: Backoff::default(), offset });
+            clients.push(Client { schedule: None, phase, backoff: Backoff::default(), offset, period });
             let start = if story == Story::Restart { 0 } else { random.below(MEAN_PERIOD_MS) };
-            calls.push(Reverse((next_call(start, offset), number)));
+            calls.push(Reverse((next_call(start, offset, period), number)));
         }
         Self { clients, calls, policy, story, random, requests: vec![0; usize::try_from(DAY).unwrap_or(0)] }
     }
@@ -130,26 +137,28 @@ impl Client {
     }
 
     /// The next call that finds more to do than to take the token: it is due, and no back-off forbids to ask.
-    fn next_request(&self, now: u64) -> u64 {
-        let due = self.schedule.map_or(now, |schedule| first_due(&schedule, now));
+    fn next_request(&mut self, now: u64) -> u64 {
         let waited =
             self.backoff.wait(Duration::from_millis(now)).and_then(|wait| u64::try_from(wait.as_millis()).ok());
-        next_call(due.max(now + waited.unwrap_or(0)).max(now + 1), self.offset)
+        let mut call = next_call(now + waited.unwrap_or(0).max(1), self.offset, self.period);
+        let Some(schedule) = &mut self.schedule else { return call };
+        // All calls look at the token, and to the plan those within a stride are as good as one.
+        let stride = (STEADY_MS / self.period).max(1) * self.period;
+        let mut earliest = call;
+        let mut seen = *schedule;
+        while seen.plan(moment(call)) == Plan::Serve {
+            *schedule = seen;
+            earliest = call + self.period;
+            call += stride;
+        }
+        let due = |at: &u64| { *schedule }.plan(moment(*at)) != Plan::Serve;
+        let steps = (call - earliest) / self.period;
+        (0..steps).map(|step| earliest + step * self.period).find(due).unwrap_or(call)
     }
 }
 
-/// When the plan changes from serving alone, found by asking it.
-fn first_due(schedule: &Schedule, now: u64) -> u64 {
-    let (mut low, mut high) = (now, now + u64::from(LIFETIME) * 1_000);
-    while low < high {
-        let middle = low.midpoint(high);
-        if schedule.plan(moment(middle)) == Plan::Serve { low = middle + 1 } else { high = middle }
-    }
-    low
-}
-
-fn next_call(earliest: u64, offset: u64) -> u64 {
-    earliest.saturating_sub(offset).div_ceil(CALL_PERIOD_MS) * CALL_PERIOD_MS + offset
+fn next_call(earliest: u64, offset: u64, period: u64) -> u64 {
+    earliest.saturating_sub(offset).div_ceil(period) * period + offset
 }
 
 fn moment(millis: u64) -> Moment {
@@ -219,17 +228,17 @@ fn main() -> std::io::Result<()> {
     println!("{:18}{:>10}{:>10}{:>10}{:>10}{:>12}", "", "1st minute", "1st life", "peak", "mean", "peak / mean");
     let mut curves = Vec::new();
     for (policy, name) in POLICIES {
-        let minutes = per_minute(&Fleet::new(policy, Story::Restart).run());
-        let (later, average) = (peak(&minutes, LIFETIME, DAY), mean(&minutes, LIFETIME, DAY));
-        let (first, life) = (peak(&minutes, 0, 60), peak(&minutes, 60, LIFETIME));
-        println!("{name:18}{first:10.1}{life:10.1}{later:10.1}{average:10.1}{:12.2}", later / average);
-        curves.push((format!("restart, {name}"), minutes));
+        curves.push((format!("restart, {name}"), restart(name, policy, CALL_PERIOD_MS)));
+    }
+    println!("and of clients that call every five minutes");
+    for (policy, name) in [POLICIES[1], POLICIES[2]] {
+        restart(name, policy, REPORT_PERIOD_MS);
     }
     println!("\nAfter an outage of ten minutes: while it lasts, the first two minutes after it, and from then on");
     println!("{:18}{:>10}{:>10}{:>10}{:>10}{:>12}", "", "outage", "catch-up", "peak", "mean", "peak / mean");
     // The first token's spread has no part in this.
     for (policy, name) in POLICIES.into_iter().take(3) {
-        let minutes = per_minute(&Fleet::new(policy, Story::Outage).run());
+        let minutes = per_minute(&Fleet::new(policy, Story::Outage, CALL_PERIOD_MS).run());
         let after = OUTAGE.end + 120;
         let (later, average) = (peak(&minutes, after, DAY), mean(&minutes, after, DAY));
         let (down, catch_up) = (peak(&minutes, OUTAGE.start, OUTAGE.end), peak(&minutes, OUTAGE.end, after));
@@ -245,6 +254,17 @@ fn main() -> std::io::Result<()> {
         println!("\nThe curves by the minute are in {path}");
     }
     Ok(())
+}
+
+/// Runs a day that begins with a restart, prints its figures and gives its minutes.
+fn restart(name: &str, policy: Policy, period: u64) -> Vec<f64> {
+    let minutes = per_minute(&Fleet::new(policy, Story::Restart, period).run());
+    // Whoever calls seldom sees that the first token is due as much later.
+    let second = LIFETIME + u32::try_from(period / 1_000).unwrap_or(0);
+    let (later, average) = (peak(&minutes, second, DAY), mean(&minutes, second, DAY));
+    let (first, life) = (peak(&minutes, 0, 60), peak(&minutes, 60, second));
+    println!("{name:18}{first:10.1}{life:10.1}{later:10.1}{average:10.1}{:12.2}", later / average);
+    minutes
 }
 
 /// One chart above the other, requests per second on a logarithmic scale from 1 to 2048.

@@ -42,6 +42,10 @@ mod tests;
 /// is still valid. If that fails, the old token stays in use until 10 s before it expires. Callers that need the same new token
 /// at the same time share one request, and its error if it fails.
 ///
+/// The moment of renewal is random: up to 5 % of the lifetime earlier, and once, for the second token of a client in steady use or
+/// the first one after a failure, nearly anywhere in the lifetime. So a fleet of clients that was restarted at one moment does not
+/// keep renewing at one moment.
+///
 /// ```
 /// let test = aero2::testing::TestIssuer::new();
 /// test.register_client("svc-orders", "secret", ["api:read"]);
@@ -212,7 +216,8 @@ impl Inner {
 
     fn mint(&self, asked: &Asked, now: Now, deadline: Deadline) -> Result<Minted, Error> {
         let response = self.issuer.oauth_request(Endpoint::Token, &self.client, &asked.form(), deadline)?;
-        read_answer(body_text(Endpoint::Token, &response)?, asked.scope(), now)
+        let read = body_text(Endpoint::Token, &response).and_then(|text| read_answer(text, asked.scope(), now));
+        self.issuer.connection().judged(&response, read)
     }
 }
 

@@ -27,6 +27,12 @@ pub(crate) struct Schedule {
     expiry: Moment,
     /// How long before its end the token is due to be refreshed.
     soft: Duration,
+    /// The same by a wide spread, until that moment has come: it counts for a client that is in steady use then.
+    early: Option<Duration>,
+    /// The longest pause between two looks of a client in steady use.
+    steady: Duration,
+    /// What was left of the life at the last look.
+    left: Duration,
 }
 
 impl Schedule {
@@ -38,12 +44,26 @@ impl Schedule {
             // Beyond what the platform's wall clock can say, the monotonic clock alone decides.
             wall: asked.wall.and_then(|wall| wall.checked_add(lifetime)),
         };
-        Self { expiry, soft: spread.soft_margin(lifetime, draw) }
+        Self {
+            expiry,
+            soft: soft_margin(lifetime, draw),
+            early: (spread == Spread::Wide).then(|| wide_margin(lifetime, draw)),
+            steady: lifetime / STEADY_SHARE,
+            left: lifetime,
+        }
     }
 
-    /// The plan for a token that is held.
-    pub(crate) fn plan(&self, now: Moment) -> Plan {
-        match self.left(now) {
+    /// The plan for a token that is held, as somebody looks at it.
+    pub(crate) fn plan(&mut self, now: Moment) -> Plan {
+        let left = self.left(now);
+        if let Some(early) = self.early.take_if(|early| left <= *early) {
+            // Whoever was idle over that moment is in step with no fleet: its next request comes when its own work does.
+            if self.left.saturating_sub(left) <= self.steady {
+                self.soft = early;
+            }
+        }
+        self.left = left;
+        match left {
             left if left <= HARD_MARGIN => Plan::Fetch,
             left if left <= self.soft => Plan::ServeAndRefresh,
             _ => Plan::Serve,
@@ -65,21 +85,29 @@ impl Schedule {
 pub(crate) enum Spread {
     /// Over the last few minutes: for clients whose phases differ already, or whose token may be the only one that they ever need.
     Narrow,
-    /// Over nearly the whole life: it takes phases apart that one cause has brought together, at the price of half a request per
-    /// client, once.
+    /// Over nearly the whole life, for a client in steady use: it takes phases apart that one cause has brought together, at the price
+    /// of half a request per client, once. A client that calls now and then has its phase from its calls, and is spared that.
     Wide,
 }
 
-impl Spread {
-    fn soft_margin(self, lifetime: Duration, draw: f64) -> Duration {
-        let margin = if lifetime < SHORT_LIFE { lifetime / 2 } else { SOFT_MARGIN };
-        let longest = match self {
-            Self::Narrow => margin.saturating_add(lifetime / NARROW_SHARE),
-            // A tenth of the life is served at least, so that no token is due when it has hardly come.
-            Self::Wide => lifetime.saturating_sub(lifetime / 10).max(margin),
-        };
-        margin.saturating_add(longest.saturating_sub(margin).mul_f64(draw.clamp(0.0, 1.0)))
-    }
+/// A minute, or half of a short life, and up to a twentieth of the life more.
+fn soft_margin(lifetime: Duration, draw: f64) -> Duration {
+    let margin = margin(lifetime);
+    spread_between(margin, margin.saturating_add(lifetime / NARROW_SHARE), draw)
+}
+
+/// From the first tenth of the life, so that no token is due when it has hardly come, to the plain margin.
+fn wide_margin(lifetime: Duration, draw: f64) -> Duration {
+    let margin = margin(lifetime);
+    spread_between(margin, lifetime.saturating_sub(lifetime / 10).max(margin), draw)
+}
+
+fn margin(lifetime: Duration) -> Duration {
+    if lifetime < SHORT_LIFE { lifetime / 2 } else { SOFT_MARGIN }
+}
+
+fn spread_between(shortest: Duration, longest: Duration, draw: f64) -> Duration {
+    shortest.saturating_add(longest.saturating_sub(shortest).mul_f64(draw.clamp(0.0, 1.0)))
 }
 
 /// What a cache entry knows of the phases of its fleet.
@@ -123,6 +151,9 @@ const HARD_MARGIN: Duration = Duration::from_secs(10);
 /// A twentieth, 5 %, of the life is what a narrow spread adds to the margin at most.
 const NARROW_SHARE: u32 = 20;
 
+/// Pauses up to a tenth of the life are steady use: six minutes for a token of an hour, so a gateway that reports every five is.
+const STEADY_SHARE: u32 = 10;
+
 #[cfg(test)]
 mod tests {
     use std::time::UNIX_EPOCH;
@@ -151,12 +182,13 @@ mod tests {
     }
 
     /// The moments at which the plan changes, found by asking it.
-    fn due_and_end(schedule: Schedule) -> (f64, f64) {
+    fn due_and_end(mut schedule: Schedule) -> (f64, f64) {
+        schedule.soft = schedule.early.take().unwrap_or(schedule.soft);
         let first = |not: Plan| {
             let (mut low, mut high) = (0, 40_000_000_u64);
             while low < high {
                 let middle = (low + high) / 2;
-                let plan = schedule.plan(later(Duration::from_millis(middle).as_secs_f64()));
+                let plan = { schedule }.plan(later(Duration::from_millis(middle).as_secs_f64()));
                 if plan == Plan::Serve || plan == not { low = middle + 1 } else { high = middle }
             }
             Duration::from_millis(low).as_secs_f64()
@@ -202,8 +234,28 @@ mod tests {
     }
 
     #[test]
+    fn a_wide_spread_counts_only_for_a_client_that_is_in_steady_use_when_its_moment_comes() {
+        // The moment is at 1,950 s, steady is up to 360 s.
+        for (looks, due) in [
+            (&[1_600.0, 1_949.0, 1_950.0][..], true),
+            (&[1_600.0, 1_960.0], true),
+            (&[1_600.0, 1_960.1], false),
+            (&[1_590.0, 1_950.0], true),
+            (&[1_950.0], false),
+            (&[3_000.0], false),
+            (&[3_000.0, 3_001.0, 3_300.0], false),
+            (&[1_949.0, 1_951.0, 3_300.0], true),
+        ] {
+            let mut schedule = schedule(3_600.0, Spread::Wide, 0.5);
+            let last = looks.iter().map(|look| schedule.plan(later(*look))).last();
+            assert_eq!(last == Some(Plan::ServeAndRefresh), due, "{looks:?}");
+            assert_eq!(schedule.plan(later(3_450.0)), Plan::ServeAndRefresh, "the narrow spread holds in any case");
+        }
+    }
+
+    #[test]
     fn each_edge_of_the_plan_is_on_the_moment() {
-        let schedule = schedule(3_600.0, Spread::Narrow, 0.0);
+        let mut schedule = schedule(3_600.0, Spread::Narrow, 0.0);
         for (seconds, plan) in [
             (0.0, Plan::Serve),
             (3_539.999, Plan::Serve),
@@ -220,8 +272,8 @@ mod tests {
 
     #[test]
     fn the_clock_that_says_expired_first_decides() {
-        let schedule = schedule(3_600.0, Spread::Narrow, 0.0);
-        let at = |monotonic: f64, wall_seconds: f64| {
+        let mut schedule = schedule(3_600.0, Spread::Narrow, 0.0);
+        let mut at = |monotonic: f64, wall_seconds: f64| {
             schedule.plan(Moment { monotonic: later(monotonic).monotonic, wall: Some(wall(wall_seconds)) })
         };
         assert_eq!(at(5.0, 3_595.0), Plan::Fetch, "the machine slept, or the clock was put forward");
@@ -233,10 +285,10 @@ mod tests {
 
     #[test]
     fn a_wall_clock_that_was_not_set_at_the_mint_or_is_not_now_has_no_say() {
-        let minted_without = Schedule::new(HOUR, monotonic_only(0.0), Spread::Narrow, 0.0);
+        let mut minted_without = Schedule::new(HOUR, monotonic_only(0.0), Spread::Narrow, 0.0);
         assert_eq!(minted_without.plan(later(5.0)), Plan::Serve);
         assert_eq!(minted_without.plan(Moment { wall: Some(wall(1e9)), ..later(5.0) }), Plan::Serve);
-        let minted_with = schedule(3_600.0, Spread::Narrow, 0.0);
+        let mut minted_with = schedule(3_600.0, Spread::Narrow, 0.0);
         assert_eq!(minted_with.plan(monotonic_only(5.0)), Plan::Serve);
     }
 
@@ -245,7 +297,7 @@ mod tests {
         for lifetime in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_secs(1 << 62)] {
             for spread in [Spread::Narrow, Spread::Wide] {
                 for draw in [0.0, 0.5, 1.0, -1.0, 2.0] {
-                    let schedule = Schedule::new(lifetime, later(0.0), spread, draw);
+                    let mut schedule = Schedule::new(lifetime, later(0.0), spread, draw);
                     assert_ne!(schedule.plan(later(0.0)), Plan::Fetch);
                 }
             }

@@ -32,7 +32,7 @@ impl Landing {
     /// Whether a waiter may take it for the answer to his own call.
     pub(crate) fn serves(&self, want: Want) -> bool {
         match &self.outcome {
-            Err(error) if is_reentrant(error) => false,
+            Err(error) if error.is_reentrant() => false,
             // Where nobody was asked, the token may be one from before the call.
             _ => self.asked || want == Want::Any,
         }
@@ -108,7 +108,7 @@ impl TokenCache {
     /// Notes a failure. One that binds everybody counts even if the cache was cleared meanwhile; what a thread has done to itself counts
     /// for nobody.
     pub(crate) fn fail(&self, asked: &Arc<Asked>, flight: &TokenFlight, error: &Error, now: Now, draw: f64) {
-        if is_reentrant(error) {
+        if error.is_reentrant() {
             return;
         }
         let mut state = self.0.lock();
@@ -203,8 +203,8 @@ impl Entry {
         }
     }
 
-    fn plan(&self, now: Now) -> Option<(Plan, &AccessToken)> {
-        self.held.as_ref().map(|(token, schedule)| (schedule.plan(moment(now)), token))
+    fn plan(&mut self, now: Now) -> Option<(Plan, &AccessToken)> {
+        self.held.as_mut().map(|(token, schedule)| (schedule.plan(moment(now)), &*token))
     }
 
     /// How long a caller without a token has to wait. A secret that cannot be read has cost the issuer nothing, and whoever mends that
@@ -280,11 +280,6 @@ fn moment(now: Now) -> Moment {
 /// answer that will not change by itself.
 fn binds(error: &Error) -> bool {
     asked_to_wait(error).is_some() || matches!(error, Error::OAuth(_) if !error.is_retryable())
-}
-
-/// The leader's transport called back into its issuer: that is between this thread and itself.
-fn is_reentrant(error: &Error) -> bool {
-    matches!(error, Error::Network(e) if e.kind() == NetworkErrorKind::Reentrant)
 }
 
 /// The token endpoint's `Retry-After`. A wait for another endpoint may be our own caution, and that one's cache keeps it.

@@ -176,7 +176,7 @@ impl Entry {
         let age = wall.duration_since(self.minted_at).ok()?;
         let lifetime = self.expires_at.duration_since(self.minted_at).ok()?;
         let minted_at = Moment { monotonic: Duration::ZERO, wall: Some(self.minted_at) };
-        let schedule = Schedule::new(lifetime, minted_at, Spread::Narrow, 0.0);
+        let mut schedule = Schedule::new(lifetime, minted_at, Spread::Narrow, 0.0);
         if schedule.plan(Moment { monotonic: age, wall: Some(wall) }) != Plan::Serve {
             return None;
         }

@@ -54,6 +54,52 @@ fn a_token_is_cached_until_60_seconds_before_its_end_and_up_to_5_percent_of_its_
 }
 
 #[test]
+fn a_client_that_calls_now_and_then_has_the_plain_margins_for_each_of_its_tokens() {
+    for _ in 0..20 {
+        let world = world();
+        let m2m = client(&world.issuer());
+        let mut held = m2m.access_token().unwrap();
+        for requests in 1..5 {
+            for pause in [1_000, 1_400, 959] {
+                world.clock.advance(secs(pause));
+                for _ in 0..3 {
+                    assert!(same(&m2m.access_token().unwrap(), &held), "token {requests}");
+                }
+            }
+            assert_eq!(minted(&world), requests);
+            world.clock.advance(secs(180 + 1));
+            let next = m2m.access_token().unwrap();
+            assert!(!same(&next, &held));
+            held = next;
+        }
+    }
+}
+
+#[test]
+fn a_client_in_steady_use_parts_from_those_that_it_started_with_by_its_second_token_alone() {
+    let lives = |_| {
+        let world = world();
+        let m2m = client(&world.issuer());
+        let mut lives = Vec::new();
+        for minute in 0..300 {
+            m2m.access_token().unwrap();
+            if minted(&world) > lives.len() {
+                lives.push(minute);
+            }
+            world.clock.advance(secs(60));
+        }
+        lives.windows(2).map(|mints| mints[1] - mints[0]).collect::<Vec<_>>()
+    };
+    let clients: Vec<_> = (0..40).map(lives).collect();
+    for lives in &clients {
+        assert!((6..=59).contains(&lives[1]), "{lives:?}");
+        assert!((56..=59).contains(&lives[0]) && lives[2..].iter().all(|life| (56..=59).contains(life)), "{lives:?}");
+    }
+    let second = || clients.iter().map(|lives| lives[1]);
+    assert!(second().max().unwrap() - second().min().unwrap() > 20, "{clients:?}");
+}
+
+#[test]
 fn a_token_that_lives_for_less_than_two_minutes_is_due_at_half_its_life() {
     let world = world();
     let m2m = client(&world.issuer());
