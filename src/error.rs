@@ -135,6 +135,12 @@ impl Error {
         Self::Clock(ClockError(()))
     }
 
+    /// A transport called back into the issuer that it serves. That is between the thread and itself: it says nothing of the issuer, and
+    /// nothing to those who wait.
+    pub(crate) fn is_reentrant(&self) -> bool {
+        matches!(self, Self::Network(e) if e.kind() == NetworkErrorKind::Reentrant)
+    }
+
     pub(crate) fn maybe_retry_after(self, asked: Option<Duration>) -> Self {
         match asked {
             Some(wait) => self.with_retry_after(wait),

@@ -205,12 +205,12 @@ impl Events {
 fn counted_by(event: &Event) -> Option<Count> {
     Some(match event {
         Event::KeysRefreshed { .. }
+        | Event::KeyRefreshFailed { .. }
         | Event::OldTokenServed
         | Event::ClockSkew { .. }
         | Event::SnapshotRefused { .. } => return None,
         #[cfg(feature = "file-cache")]
         Event::TokenFileRefused { .. } | Event::TokenFileNotWritten { .. } => return None,
-        Event::KeyRefreshFailed { .. } => Count::KeyFetchFailure,
         Event::StaleKeysServed => Count::StaleKeysServed,
         Event::UnknownKidRefused => Count::UnknownKidRefused,
         Event::RateLimited => Count::RateLimited,

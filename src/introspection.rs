@@ -7,8 +7,7 @@ use std::time::Duration;
 use crate::client_auth::{Client, ClientAuth};
 use crate::clock::{Deadline, Now};
 use crate::error::{ConfigProblem, Detail, Endpoint, Error};
-use crate::events::Count;
-use crate::introspection::answer::{Introspection, TokenInfo};
+use crate::introspection::answer::{Introspection, TokenInfo, is_in_its_time};
 use crate::introspection::answers::Answers;
 use crate::issuer::Issuer;
 use crate::issuer::connection::body_text;
@@ -83,9 +82,9 @@ impl Introspector {
     fn request(&self, token: &str, hint: Option<TokenTypeHint>, deadline: Deadline) -> Result<Introspection, Error> {
         let mut form = vec![("token", token)];
         form.extend(hint.map(|hint| ("token_type_hint", hint.name())));
-        self.issuer.events().count(Count::Introspection);
         let response = self.issuer.oauth_request(Endpoint::Introspection, &self.client, &form, deadline)?;
-        read_answer(&response, self.issuer.url(), self.issuer.now())
+        let answer = read_answer(&response, self.issuer.url(), self.issuer.now());
+        self.issuer.connection().judged(&response, answer)
     }
 }
 
@@ -106,19 +105,12 @@ pub(crate) fn read_answer(response: &Response, issuer: &str, now: Now) -> Result
     Ok(if vouched_for(&info, issuer, now)? { Introspection::Active(info) } else { Introspection::Inactive })
 }
 
-/// An active answer that contradicts itself is none: another issuer, expired (without tolerance, since it is the issuer's own clock
-/// that was asked), or not yet valid.
+/// An active answer that contradicts itself is none: another issuer, expired, or not yet valid.
 fn vouched_for(info: &TokenInfo, issuer: &str, now: Now) -> Result<bool, Error> {
     if info.issuer().is_some_and(|other| other != issuer) {
         return Ok(false);
     }
-    if info.expires_at().is_none() && info.not_before().is_none() {
-        return Ok(true);
-    }
-    let wall = now.set_wall().ok_or_else(Error::clock)?;
-    let ended = info.expires_at().is_some_and(|at| at <= wall);
-    let ahead = info.not_before().is_some_and(|at| at > wall);
-    Ok(!ended && !ahead)
+    is_in_its_time(info, now)
 }
 
 impl fmt::Debug for Introspector {

@@ -245,7 +245,7 @@ impl Inner {
     }
 
     /// The key set; where its URL has gone, the discovery document is read again, since that may name another.
-    fn fetch_keys(&self, deadline: Deadline) -> Result<Response, Error> {
+    fn fetch_keys(&self, deadline: Deadline) -> Result<Fetched<JwkSet>, Error> {
         let metadata = self.metadata(deadline)?;
         let url = self.key_set_url(&metadata.value)?;
         let gone = match self.get_keys(&url, deadline) {
@@ -258,9 +258,15 @@ impl Inner {
         if newer_url == url { Err(gone) } else { self.get_keys(&newer_url, deadline) }
     }
 
-    fn get_keys(&self, url: &str, deadline: Deadline) -> Result<Response, Error> {
+    /// One attempt, which is counted, and counted again if it fails.
+    fn get_keys(&self, url: &str, deadline: Deadline) -> Result<Fetched<JwkSet>, Error> {
         self.connection.events.count(Count::KeyFetch);
-        self.connection.get(Endpoint::Keys, url, deadline)
+        let response = self.connection.get(Endpoint::Keys, url, deadline);
+        let fetched = response.and_then(|response| self.connection.judged(&response, self.parse_keys(&response)));
+        if fetched.is_err() {
+            self.connection.events.count(Count::KeyFetchFailure);
+        }
+        fetched
     }
 
     fn parse_keys(&self, response: &Response) -> Result<Fetched<JwkSet>, Error> {
@@ -298,7 +304,8 @@ impl Inner {
             }
             outcome => outcome?,
         };
-        Metadata::parse(body_text(Endpoint::Discovery, &response)?, url)
+        let read = body_text(Endpoint::Discovery, &response).and_then(|text| Metadata::parse(text, url));
+        self.connection.judged(&response, read)
     }
 }
 
@@ -314,7 +321,7 @@ impl Source<JwkSet> for KeySource<'_> {
     }
 
     fn fetch(&self, deadline: Deadline) -> Result<Fetched<JwkSet>, Error> {
-        let fetched = self.0.fetch_keys(deadline).and_then(|response| self.0.parse_keys(&response));
+        let fetched = self.0.fetch_keys(deadline);
         #[cfg(feature = "file-cache")]
         if let Ok(fetched) = &fetched {
             self.0.save(fetched);

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::clock::Now;
+use crate::error::Error;
 use crate::jose::claim_set::{ClaimSet, NumericDate};
 use crate::jose::claims::Confirmation;
 
@@ -127,6 +129,20 @@ impl TokenInfo {
     pub fn raw_json(&self) -> &str {
         self.0.claims.raw_json()
     }
+}
+
+/// Whether `exp` lies ahead and `nbf` does not, without tolerance: it is the issuer's own clock that was asked.
+///
+/// # Errors
+/// [`Error::Clock`] if there is such a time and the wall clock is not set.
+pub(crate) fn is_in_its_time(info: &TokenInfo, now: Now) -> Result<bool, Error> {
+    if info.expires_at().is_none() && info.not_before().is_none() {
+        return Ok(true);
+    }
+    let wall = now.set_wall().ok_or_else(Error::clock)?;
+    let ended = info.expires_at().is_some_and(|at| at <= wall);
+    let ahead = info.not_before().is_some_and(|at| at > wall);
+    Ok(!ended && !ahead)
 }
 
 impl fmt::Debug for TokenInfo {

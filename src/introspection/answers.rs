@@ -11,7 +11,7 @@ use crate::clock::{Deadline, Now};
 use crate::digest::{Sha256, sha256};
 use crate::error::{Endpoint, Error, NetworkErrorKind};
 use crate::flight::{Boarding, Flight, Join};
-use crate::introspection::answer::Introspection;
+use crate::introspection::answer::{Introspection, is_in_its_time};
 
 pub(crate) struct Answers {
     ttl: Duration,
@@ -59,7 +59,7 @@ impl Answers {
                 .or_insert_with(|| Arc::new(Flight::new(Err(failure(NetworkErrorKind::Io)))))
                 .clone()
         };
-        match flight.board(Join::Current, deadline) {
+        match board(&flight, deadline) {
             Boarding::Landed(outcome) => outcome,
             Boarding::TimedOut => Err(failure(NetworkErrorKind::Timeout)),
             Boarding::Reentrant => Err(failure(NetworkErrorKind::Reentrant)),
@@ -91,16 +91,14 @@ impl Answers {
 }
 
 impl State {
-    /// An answer that may still be given: within its time to live, and not past the token's `exp`.
+    /// An answer that may still be given: within its time to live, and within the token's own by the clock as it stands now.
     fn fresh(&mut self, key: &Sha256, now: Now) -> Option<Introspection> {
         let known = self.known.get(key)?;
-        let ended = match &known.answer {
-            Introspection::Active(info) => {
-                info.expires_at().is_some_and(|at| now.set_wall().is_none_or(|wall| at <= wall))
-            }
-            Introspection::Inactive => false,
+        let holds = match &known.answer {
+            Introspection::Active(info) => is_in_its_time(info, now).unwrap_or(false),
+            Introspection::Inactive => true,
         };
-        (now.monotonic < known.until && !ended).then(|| known.answer.clone())
+        (now.monotonic < known.until && holds).then(|| known.answer.clone())
     }
 }
 
@@ -120,9 +118,55 @@ impl Drop for OffTheList<'_> {
     }
 }
 
+/// Joins the flight in the air or leads one; one that told its leader of its own re-entry told nobody else anything.
+fn board(flight: &Flight<Outcome>, deadline: Deadline) -> Boarding<'_, Outcome> {
+    loop {
+        match flight.board(Join::Current, deadline) {
+            Boarding::Landed(Err(error)) if error.is_reentrant() => {}
+            boarding => return boarding,
+        }
+    }
+}
+
 fn failure(kind: NetworkErrorKind) -> Error {
     Error::network(kind, Endpoint::Introspection)
 }
 
 /// "Inactive" may be a token that is not active yet, or a caller's slip: it is not held against it for long.
 const MAX_INACTIVE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_thread_that_called_back_into_its_issuer_asks_anew() {
+        let answers = Answers::new(4, Duration::from_secs(60));
+        let asked = AtomicUsize::new(0);
+        let waiting = || answers.state.lock().flights.values().map(|flight| flight.waiting()).sum::<usize>();
+        let get = || {
+            let clock = || Now { wall: SystemTime::UNIX_EPOCH, monotonic: Duration::ZERO };
+            answers.get("t", clock, Deadline::after(Duration::from_secs(60)), || {
+                if asked.fetch_add(1, Ordering::SeqCst) > 0 {
+                    return Ok(Introspection::Inactive);
+                }
+                while waiting() == 0 {
+                    thread::yield_now();
+                }
+                Err(failure(NetworkErrorKind::Reentrant))
+            })
+        };
+        thread::scope(|scope| {
+            let inside = scope.spawn(get);
+            while asked.load(Ordering::SeqCst) == 0 {
+                thread::yield_now();
+            }
+            assert!(matches!(get(), Ok(Introspection::Inactive)));
+            assert!(inside.join().unwrap().unwrap_err().is_reentrant());
+        });
+    }
+}

@@ -109,15 +109,19 @@ impl Connection {
 
     /// The limits that every transport must keep, whoever wrote it.
     fn checked_body(&self, endpoint: Endpoint, response: Response) -> Result<Response, Error> {
-        let compressed =
-            response.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
-        if compressed {
-            return Err(Error::invalid_response(endpoint, Detail::Compressed));
-        }
-        if response.body().len() > crate::transport::MAX_RESPONSE_BYTES {
-            return Err(self.refusal(endpoint, NetworkErrorKind::TooLarge, &response));
-        }
-        Ok(response)
+        let outcome = if is_compressed(&response) {
+            Err(Error::invalid_response(endpoint, Detail::Compressed))
+        } else if response.body().len() > crate::transport::MAX_RESPONSE_BYTES {
+            Err(Error::network(NetworkErrorKind::TooLarge, endpoint))
+        } else {
+            Ok(())
+        };
+        self.judged(&response, outcome).map(|()| response)
+    }
+
+    /// What came of reading a 200. Where that failed, a `Retry-After` counts as with any other status.
+    pub(crate) fn judged<T>(&self, response: &Response, outcome: Result<T, Error>) -> Result<T, Error> {
+        outcome.map_err(|error| error.maybe_retry_after(self.retry_after(response)))
     }
 
     fn refusal(&self, endpoint: Endpoint, kind: NetworkErrorKind, response: &Response) -> Error {
@@ -142,9 +146,18 @@ fn unexpected(status: u16) -> NetworkErrorKind {
     }
 }
 
+/// We ask for no compression, so nobody here undoes one.
+fn is_compressed(response: &Response) -> bool {
+    let coded = |(name, coding): (&str, &str)| {
+        name.eq_ignore_ascii_case("content-encoding") && !coding.eq_ignore_ascii_case("identity")
+    };
+    response.headers().any(coded)
+}
+
 /// The OAuth error that an answer is, if it is one: a human sentence as `error`, HTML or nothing is none (RFC 6749 §5.2).
 fn oauth_error(response: &Response) -> Option<OAuthError> {
-    if !matches!(response.status(), 400..=599) || response.body().len() > crate::transport::MAX_RESPONSE_BYTES {
+    let readable = response.body().len() <= crate::transport::MAX_RESPONSE_BYTES && !is_compressed(response);
+    if !matches!(response.status(), 400..=599) || !readable {
         return None;
     }
     let object = Object::parse(std::str::from_utf8(response.body()).ok()?).ok()?;

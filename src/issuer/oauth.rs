@@ -3,6 +3,7 @@
 use crate::client_auth::{Client, Counterpart, Form};
 use crate::clock::Deadline;
 use crate::error::{Endpoint, Error};
+use crate::events::Count;
 use crate::issuer::Issuer;
 use crate::secret::Secret;
 use crate::transport::Response;
@@ -28,6 +29,9 @@ impl Issuer {
             let offered = metadata.auth_methods(endpoint);
             let counterpart = Counterpart { issuer: self.url(), offered, now: self.now() };
             let authorization = client.authenticate(&mut body, counterpart, secret)?;
+            if endpoint == Endpoint::Introspection {
+                self.events().count(Count::Introspection);
+            }
             self.connection().post(endpoint, &url, body.as_bytes(), authorization.as_ref(), deadline)
         };
         let secret = client.secret.read()?;

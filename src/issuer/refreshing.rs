@@ -97,7 +97,7 @@ impl<T: Clone> Refreshing<T> {
         if let Some(newer) = self.newer_than(seen, source.monotonic()) {
             return Ok((newer, false));
         }
-        match self.flight.board(Join::Current, deadline) {
+        match self.board(deadline) {
             Boarding::Landed(outcome) => Ok((outcome?, false)),
             Boarding::Leader(takeoff) => {
                 let now = source.monotonic();
@@ -147,7 +147,7 @@ impl<T: Clone> Refreshing<T> {
     }
 
     fn fetch(&self, source: &impl Source<T>, deadline: Deadline) -> Result<Held<T>, Error> {
-        match self.flight.board(Join::Current, deadline) {
+        match self.board(deadline) {
             Boarding::Landed(outcome) => outcome,
             Boarding::Leader(takeoff) => {
                 // A flight may have landed between the plan and the take-off.
@@ -161,6 +161,16 @@ impl<T: Clone> Refreshing<T> {
             }
             Boarding::TimedOut => Err(Error::network(NetworkErrorKind::Timeout, self.endpoint)),
             Boarding::Reentrant => Err(Error::network(NetworkErrorKind::Reentrant, self.endpoint)),
+        }
+    }
+
+    /// Joins the flight in the air or leads one; one that told its leader of its own re-entry told nobody else anything.
+    fn board(&self, deadline: Deadline) -> Boarding<'_, Result<Held<T>, Error>> {
+        loop {
+            match self.flight.board(Join::Current, deadline) {
+                Boarding::Landed(Err(error)) if error.is_reentrant() => {}
+                boarding => return boarding,
+            }
         }
     }
 
@@ -179,8 +189,7 @@ impl<T: Clone> Refreshing<T> {
                 let (held, replaced) = self.state.lock().store(fetched, now);
                 (Ok(held), replaced)
             }
-            // The leader's transport called back into its issuer: that is between this thread and itself.
-            Err(error) if is_reentrant(&error) => (Err(error), None),
+            Err(error) if error.is_reentrant() => (Err(error), None),
             Err(error) => {
                 let replaced = self.state.lock().fail(error.clone(), now, draw);
                 (Err(error), replaced)
@@ -189,10 +198,6 @@ impl<T: Clone> Refreshing<T> {
         drop(replaced);
         takeoff.land(outcome)
     }
-}
-
-fn is_reentrant(error: &Error) -> bool {
-    matches!(error, Error::Network(e) if e.kind() == NetworkErrorKind::Reentrant)
 }
 
 /// What a caller does now.
@@ -300,6 +305,7 @@ const REFRESH_AHEAD: f64 = 0.8;
 mod tests {
     use std::cell::Cell;
     use std::fmt;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Weak};
 
     use super::*;
@@ -452,6 +458,54 @@ mod tests {
             }
             let error = NetworkError::new(NetworkErrorKind::Io, Endpoint::Keys);
             Err(Error::Network(error.with_source(Some(Arc::new(UserError(Arc::downgrade(self.cache)))))))
+        }
+    }
+
+    /// Its first fetch waits until another caller waits for it, and then tells of a re-entry.
+    struct Reentering<'a> {
+        cache: &'a Refreshing<u32>,
+        fetches: AtomicUsize,
+    }
+
+    impl Source<u32> for Reentering<'_> {
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn refresh_deadline(&self) -> Deadline {
+            Deadline::after(Duration::from_secs(3))
+        }
+
+        fn fetch(&self, _: Deadline) -> Result<Fetched<u32>, Error> {
+            if self.fetches.fetch_add(1, Ordering::SeqCst) > 0 {
+                return Ok(Fetched { value: 7, ttl: TTL });
+            }
+            while self.cache.flight.waiting() == 0 {
+                std::thread::yield_now();
+            }
+            Err(Error::network(NetworkErrorKind::Reentrant, Endpoint::Keys))
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_thread_that_called_back_into_its_issuer_is_served_all_the_same() {
+        let far = || Deadline::after(Duration::from_secs(60));
+        for refetching in [false, true] {
+            let cache = Refreshing::new(Endpoint::Keys, MAX_STALE);
+            let source = Reentering { cache: &cache, fetches: AtomicUsize::new(0) };
+            std::thread::scope(|scope| {
+                let inside = scope.spawn(|| cache.get(&source, far).map(|held| held.value));
+                while source.fetches.load(Ordering::SeqCst) == 0 {
+                    std::thread::yield_now();
+                }
+                let waiter = if refetching {
+                    cache.refetch(&source, 0, far(), |_| Ok(())).map(|(held, _)| held.value)
+                } else {
+                    cache.get(&source, far).map(|held| held.value)
+                };
+                assert_eq!(waiter.unwrap(), 7);
+                assert!(inside.join().unwrap().unwrap_err().is_reentrant());
+            });
         }
     }
 

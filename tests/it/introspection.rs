@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use aero2::testing::{Endpoint, Fault, TestIssuer};
-use aero2::{Clock, Error, Introspection, Introspector, NetworkErrorKind, TokenTypeHint};
+use aero2::{Clock, Error, Introspection, Introspector, NetworkErrorKind, SecretSource, TokenTypeHint};
 
 use crate::support::{World, network_kind, secs};
 
@@ -153,6 +153,54 @@ fn a_cached_answer_serves_for_its_time_and_never_past_exp() {
 }
 
 #[test]
+fn a_cached_answer_does_not_outlive_a_step_of_the_clock_before_its_nbf_or_to_no_time_at_all() {
+    let world = World::new();
+    let introspector = caching(&world);
+    let token = world.test.token().audience("orders").without_claim("exp").not_before(world.clock.wall()).sign();
+    let body =
+        format!("{{\"active\":true,\"nbf\":{}}}", world.clock.wall().duration_since(UNIX_EPOCH).unwrap().as_secs());
+    world.test.fail(Endpoint::Introspection, u32::MAX, Fault::json(200, body));
+    assert!(is_active(introspector.introspect(&token)));
+    world.clock.set_wall(world.clock.wall() - secs(100));
+    assert!(!is_active(introspector.introspect(&token)));
+    world.clock.advance_wall(secs(100));
+    world.clock.advance_monotonic(secs(5));
+    assert!(is_active(introspector.introspect(&token)));
+    world.clock.set_wall(UNIX_EPOCH);
+    assert!(matches!(introspector.introspect(&token), Err(Error::Clock(_))));
+}
+
+#[test]
+fn introspections_counts_the_requests_that_were_sent() {
+    let world = World::new();
+    let issuer = world.issuer();
+    let reads = std::sync::atomic::AtomicUsize::new(0);
+    let rotating = SecretSource::from_fn(move || {
+        Ok::<_, std::io::Error>(reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string())
+    });
+    let introspector = issuer.introspector("orders", rotating).cache(2, secs(60)).build().unwrap();
+    world.test.fail(Endpoint::Discovery, 1, Fault::status(500));
+    introspector.introspect("a token").unwrap_err();
+    assert_eq!(issuer.stats().introspections(), 0, "nobody knew where to ask");
+    world.clock.advance(secs(2));
+    introspector.introspect("a token").unwrap_err();
+    assert_eq!(issuer.stats().introspections(), 2, "once with each secret");
+    world.test.fail(Endpoint::Introspection, 1, Fault::json(200, r#"{"active":true}"#));
+    introspector.introspect("a token").unwrap();
+    introspector.introspect("a token").unwrap();
+    assert_eq!(issuer.stats().introspections(), 3, "the last came from the cache");
+}
+
+#[test]
+fn an_oauth_error_whose_body_is_compressed_is_its_status() {
+    let world = World::new();
+    let introspector = introspector(&world);
+    let fault = Fault::json(401, r#"{"error":"invalid_client"}"#).header("content-encoding", "gzip");
+    world.test.fail(Endpoint::Introspection, 1, fault);
+    assert_eq!(network_kind(introspector.introspect("t")), NetworkErrorKind::Status(401));
+}
+
+#[test]
 fn inactive_is_kept_for_five_seconds_at_most() {
     let world = World::new();
     let introspector = caching(&world);
@@ -263,7 +311,7 @@ fn a_secret_rotated_at_its_source_is_tried_once_more() {
     let reads = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let source = {
         let reads = reads.clone();
-        aero2::SecretSource::from_fn(move || {
+        SecretSource::from_fn(move || {
             let first = reads.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
             Ok::<_, std::io::Error>(if first { "old-secret" } else { "new-secret" }.to_owned())
         })

@@ -190,6 +190,53 @@ fn retry_after_is_honoured_in_seconds_and_as_a_date_and_clamped() {
 }
 
 #[test]
+fn retry_after_counts_on_any_status_and_on_a_200_that_is_not_what_it_must_be() {
+    let too_long = Fault::json(200, vec![b' '; 256 * 1024 + 1]);
+    let compressed = Fault::json(200, "{}").header("content-encoding", "gzip");
+    let others = [Fault::garbage(), Fault::json(200, "{}"), Fault::json(200, [0xff]), too_long, compressed];
+    for fault in others.into_iter().chain([204, 302, 403, 429, 500].map(Fault::status)) {
+        for endpoint in [Endpoint::Discovery, Endpoint::Keys] {
+            let world = World::new();
+            let issuer = world.issuer();
+            world.test.fail(endpoint, 1, fault.clone().header("retry-after", "90"));
+            assert_eq!(issuer.preload().unwrap_err().retry_after(), Some(secs(90)), "{fault:?}");
+            world.clock.advance(secs(89));
+            issuer.preload().unwrap_err();
+            assert_eq!(world.test.requests(endpoint), 1, "{fault:?}");
+            world.clock.advance(secs(1));
+            issuer.preload().unwrap();
+        }
+    }
+}
+
+#[test]
+fn attempts_to_fetch_the_keys_are_counted_and_so_are_those_that_failed() {
+    let world = World::new();
+    let issuer = world.issuer();
+    let counts =
+        || (issuer.stats().discovery_fetches(), issuer.stats().key_fetches(), issuer.stats().key_fetch_failures());
+    world.test.fail(Endpoint::Discovery, 1, Fault::status(500));
+    issuer.preload().unwrap_err();
+    assert_eq!(counts(), (1, 0, 0), "without a discovery document nobody knows where to ask");
+    world.clock.advance(secs(2));
+    issuer.preload().unwrap();
+    assert_eq!(counts(), (2, 1, 0));
+    for fault in [Fault::transport(NetworkErrorKind::Connect), Fault::status(503), Fault::garbage()] {
+        world.clock.advance(secs(540));
+        world.test.fail(Endpoint::Keys, 1, fault);
+        issuer.refresh_if_due().unwrap_err();
+        world.clock.advance(secs(60));
+        issuer.refresh_if_due().unwrap();
+    }
+    assert_eq!(counts(), (2, 7, 3));
+    world.clock.advance(secs(540));
+    world.test.fail(Endpoint::Keys, 1, Fault::status(404));
+    world.test.set_metadata("jwks_uri", format!("{}/oauth2/jwks.json?moved", world.test.url()).as_str());
+    issuer.refresh_if_due().unwrap();
+    assert_eq!(counts(), (3, 9, 4), "the old place and the new one");
+}
+
+#[test]
 fn max_age_of_the_key_set_is_honoured_and_clamped() {
     for (max_age, fresh_for) in [(300, 300), (0, 60), (1_000_000, 86_400)] {
         let world = World::new();
@@ -357,6 +404,24 @@ fn concurrent_callers_with_unknown_kids_share_one_refetch() {
 }
 
 #[test]
+fn attempts_that_fail_cost_as_much_of_the_budget_for_unknown_kids_as_others() {
+    let world = World::new();
+    let rs = server(&world.issuer());
+    let odd = |n: u32| world.test.token().key_id(&format!("k{n}")).sign();
+    rs.verify_token(&world.test.token().sign()).unwrap();
+    world.test.fail(Endpoint::Keys, 3, Fault::status(500));
+    for (n, back_off) in [2, 4, 8].into_iter().enumerate() {
+        assert_eq!(network_kind(rs.verify_token(&odd(0))), NetworkErrorKind::Status(500));
+        assert_eq!(world.test.requests(Endpoint::Keys), n + 2);
+        world.clock.advance(secs(back_off));
+    }
+    assert_eq!(network_kind(rs.verify_token(&odd(1))), NetworkErrorKind::RateLimited, "14 s after the first of three");
+    world.clock.advance(secs(16));
+    assert_eq!(token_kind(rs.verify_token(&odd(1))), TokenErrorKind::UnknownKey);
+    assert_eq!(world.test.requests(Endpoint::Keys), 5);
+}
+
+#[test]
 fn an_unknown_kid_during_an_outage_is_a_network_error_and_no_refusal() {
     let world = World::new();
     let rs = server(&world.issuer());
@@ -381,6 +446,27 @@ fn discovery_is_read_again_when_the_key_set_url_has_gone() {
         issuer.refresh_if_due().unwrap();
         assert_eq!((world.test.requests(Endpoint::Discovery), world.test.requests(Endpoint::Keys)), (2, 3), "{status}");
     }
+}
+
+#[test]
+fn the_discovery_document_lives_for_24_hours_and_serves_on_if_it_cannot_be_read_again() {
+    let world = World::new();
+    let issuer = world.issuer();
+    let m2m = issuer.m2m_client(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET).build().unwrap();
+    let read = |at: u64, from: u64| {
+        world.clock.advance(secs(at - from));
+        m2m.access_token().unwrap();
+        world.test.requests(Endpoint::Discovery)
+    };
+    let day = 24 * 3_600;
+    assert_eq!(read(0, 0), 1);
+    assert_eq!(read(day * 4 / 5 - 1, 0), 1);
+    world.test.fail(Endpoint::Discovery, u32::MAX, Fault::status(500));
+    assert_eq!(read(day * 4 / 5 + 3_600, day * 4 / 5 - 1), 2, "one caller reads it ahead of need");
+    assert_eq!(read(20 * day, day * 4 / 5 + 3_600), 3);
+    world.test.clear_faults();
+    assert_eq!(read(20 * day + 3_600, 20 * day), 4);
+    assert_eq!(read(20 * day + 7_200, 20 * day + 3_600), 4);
 }
 
 #[test]
@@ -456,6 +542,10 @@ fn statuses_compression_and_size_of_a_key_set_are_judged() {
         (Fault::status(500).body(vec![b'x'; 300 * 1024]), NetworkErrorKind::Status(500)),
         (Fault::status(204), NetworkErrorKind::InvalidResponse),
         (Fault::json(200, "{\"keys\":[]}").header("Content-Encoding", "gzip"), NetworkErrorKind::InvalidResponse),
+        (
+            Fault::json(200, "{\"keys\":[]}").header("content-encoding", "identity").header("content-encoding", "br"),
+            NetworkErrorKind::InvalidResponse,
+        ),
         (Fault::json(200, vec![b' '; 256 * 1024 + 1]), NetworkErrorKind::TooLarge),
         (Fault::json(200, vec![b' '; 256 * 1024]), NetworkErrorKind::InvalidResponse),
     ];

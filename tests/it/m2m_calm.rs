@@ -193,6 +193,19 @@ fn retry_after_binds_everybody() {
 }
 
 #[test]
+fn retry_after_of_a_200_without_a_token_binds_everybody() {
+    let world = world();
+    let m2m = client(&world.issuer());
+    world.test.fail(Endpoint::Token, 1, Fault::garbage().header("retry-after", "30"));
+    for options in [TokenOptions::new(), forced(), TokenOptions::new()] {
+        assert_eq!(m2m.access_token_with(&options).unwrap_err().retry_after(), Some(secs(30)));
+    }
+    assert_eq!(minted(&world), 1);
+    world.clock.advance(secs(30));
+    m2m.access_token_with(&forced()).unwrap();
+}
+
+#[test]
 fn an_oauth_error_that_is_not_retryable_is_remembered_for_10_seconds_and_binds_everybody() {
     let world = world();
     let m2m = client(&world.issuer());
