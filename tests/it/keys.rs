@@ -407,7 +407,7 @@ fn concurrent_callers_with_unknown_kids_share_one_refetch() {
 fn attempts_that_fail_cost_as_much_of_the_budget_for_unknown_kids_as_others() {
     let world = World::new();
     let rs = server(&world.issuer());
-    let odd = |n: u32| world.test.token().key_id(&format!("k{n}")).sign();
+    let odd = |n: u32| world.test.token().key_id(format!("k{n}")).sign();
     rs.verify_token(&world.test.token().sign()).unwrap();
     world.test.fail(Endpoint::Keys, 3, Fault::status(500));
     for (n, back_off) in [2, 4, 8].into_iter().enumerate() {
