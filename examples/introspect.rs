@@ -10,7 +10,9 @@
 //! error.
 
 use std::env;
+use std::error::Error as _;
 use std::io::stdin;
+use std::iter::successors;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -70,12 +72,13 @@ fn show(info: &TokenInfo) {
 }
 
 fn explain(err: &Error) -> String {
+    let causes = successors(err.source(), |cause| (*cause).source()).map(|cause| format!("\ncaused by: {cause}"));
     let advice = match err {
         Error::OAuth(e) => e.description().map(|text| format!("\nthe issuer says: {text}")),
         _ if err.is_retryable() => Some("\nthis may pass: try again later".to_owned()),
         _ => None,
     };
-    format!("{err}{}", advice.unwrap_or_default())
+    format!("{err}{}{}", causes.collect::<String>(), advice.unwrap_or_default())
 }
 
 fn required(name: &str, example: &str) -> Result<String, String> {

@@ -13,6 +13,8 @@
 //! | `AERO2_AUDIENCE`, `AERO2_RESOURCE` | the parameters `audience` and `resource` (RFC 8707), for issuers that expect one |
 
 use std::env;
+use std::error::Error as _;
+use std::iter::successors;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -35,7 +37,7 @@ fn client() -> Result<M2mClient, String> {
     required("AERO2_CLIENT_SECRET", "the secret that the issuer gave to this client")?;
     // Read anew at every mint, so a rotated secret takes effect by itself.
     let mut client = issuer.m2m_client(id, SecretSource::env("AERO2_CLIENT_SECRET"));
-    if let Ok(scope) = env::var("AERO2_SCOPE") {
+    if let Some(scope) = env::var("AERO2_SCOPE").ok().filter(|scope| !scope.is_empty()) {
         client = client.default_scope(scope);
     }
     for (variable, parameter) in [("AERO2_AUDIENCE", "audience"), ("AERO2_RESOURCE", "resource")] {
@@ -52,7 +54,7 @@ fn report(client: &M2mClient) -> Result<(), String> {
     println!("granted scope  {}", token.scope().unwrap_or("(the issuer does not say)"));
     match token.expires_at().and_then(|at| at.duration_since(SystemTime::now()).ok()) {
         Some(left) => println!("expires in     {} s", left.as_secs()),
-        None => println!("expires        (the issuer does not say)"),
+        None => println!("expires        (the issuer does not say, or the clock of this machine is not set)"),
     }
     let again = client.access_token().map_err(|err| explain(&err))?;
     let cached = again.expose_secret() == token.expose_secret();
@@ -70,12 +72,13 @@ fn length(token: &AccessToken) -> usize {
 }
 
 fn explain(err: &Error) -> String {
+    let causes = successors(err.source(), |cause| (*cause).source()).map(|cause| format!("\ncaused by: {cause}"));
     let advice = match err {
         Error::OAuth(e) => e.description().map(|text| format!("\nthe issuer says: {text}")),
         _ if err.is_retryable() => Some("\nthis may pass: try again later".to_owned()),
         _ => None,
     };
-    format!("{err}{}", advice.unwrap_or_default())
+    format!("{err}{}{}", causes.collect::<String>(), advice.unwrap_or_default())
 }
 
 fn required(name: &str, example: &str) -> Result<String, String> {

@@ -42,7 +42,7 @@ fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
     let issuer = Issuer::new(&test.as_ref().map_or_else(|| setting("AERO2_ISSUER", ""), |test| test.url().to_owned()))?;
     // Optional, so that the first caller need not wait for the keys. If the issuer is down, the API starts all the same.
     if let Err(err) = issuer.preload() {
-        eprintln!("the issuer cannot be reached yet: {err}");
+        eprintln!("starting without the issuer's keys: {err}");
     }
     let mut api = issuer.resource_server();
     if !audience.is_empty() {
@@ -53,7 +53,7 @@ fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
     }
     let api = api.build()?;
 
-    let http = Server::http(&*listen)?;
+    let http = Server::http(&*listen).map_err(|err| format!("cannot listen on LISTEN={listen}: {err}"))?;
     println!("listening on http://{}", http.server_addr());
     if let Some(test) = &test {
         print_commands(test, &http.server_addr().to_string(), &audience, &scope);

@@ -194,7 +194,7 @@ impl StdError for Error {
 }
 
 /// This machine's wall clock is not set: it shows a time before 2026, or before the snapshot that the issuer started from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClockError(());
 
 impl fmt::Display for ClockError {
@@ -202,6 +202,12 @@ impl fmt::Display for ClockError {
         f.write_str(
             "the wall clock is not set (it is before 2026 or before the snapshot), so no token can be judged; set it, for example by NTP",
         )
+    }
+}
+
+impl fmt::Debug for ClockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClockError({:?})", self.to_string())
     }
 }
 
@@ -297,6 +303,14 @@ mod tests {
         for (detail, message) in details {
             let expected = format!("token endpoint: the answer is invalid: {message}");
             assert_eq!(Error::invalid_response(Endpoint::Token, detail).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_main_shows_of_an_error_that_it_returns_says_what_to_do() {
+        for error in [Error::config(ConfigProblem::IssuerNotAbsolute), Error::clock()] {
+            let (shown, message) = (format!("{error:?}"), error.to_string());
+            assert!(shown.contains(&message), "{shown}");
         }
     }
 

@@ -21,7 +21,8 @@ impl fmt::Display for ConfigError {
 
 impl fmt::Debug for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ConfigError").field(&self.0.problem).finish()
+        // A `main` that returns the error shows its Debug, so what to write instead is in there, too.
+        write!(f, "ConfigError({:?})", self.0.problem.to_string())
     }
 }
 
