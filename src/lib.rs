@@ -127,6 +127,7 @@ mod random;
 mod reentrancy;
 mod resource_server;
 mod revocation;
+mod rfc3339;
 mod scope;
 mod secret;
 #[cfg(feature = "testing")]
@@ -155,7 +156,7 @@ pub use m2m::token::AccessToken;
 pub use resource_server::ResourceServer;
 pub use resource_server::builder::ResourceServerBuilder;
 pub use resource_server::by_issuer::ByIssuer;
-pub use resource_server::explain::{CheckOutcome, ExplainedCheck, Explanation};
+pub use resource_server::explanation::{CheckOutcome, ExplainedCheck, Explanation};
 pub use resource_server::options::VerifyOptions;
 pub use resource_server::sender_constrained::SenderConstrained;
 pub use revocation::{Revoker, RevokerBuilder};

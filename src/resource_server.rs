@@ -22,6 +22,7 @@ pub(crate) mod builder;
 pub(crate) mod by_issuer;
 pub(crate) mod checks;
 pub(crate) mod explain;
+pub(crate) mod explanation;
 pub(crate) mod options;
 pub(crate) mod sender_constrained;
 pub(crate) mod steps;

@@ -1,6 +1,5 @@
-//! Why a token was refused, check by check, for support tickets.
+//! Explains why a token was refused: listens to a verification and writes down what each check found.
 
-use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, TokenErrorKind};
@@ -9,8 +8,10 @@ use crate::jose::claim_set::{ClaimSet, NumericDate};
 use crate::jose::jwk::JwkSet;
 use crate::resource_server::ResourceServer;
 use crate::resource_server::checks::{Expectation, Names, Policy};
+use crate::resource_server::explanation::{CheckOutcome, ExplainedCheck, Explanation};
 use crate::resource_server::options::VerifyOptions;
 use crate::resource_server::steps::{Check, Step, Trace};
+use crate::rfc3339;
 
 impl ResourceServer {
     /// Runs every check of [`verify_token`](Self::verify_token) on a token and reports how far it got: for a support ticket, not
@@ -54,81 +55,6 @@ impl ResourceServer {
         let mut recorder = Recorder::new(policy, expectation, token.len(), self.issuer().now().wall);
         let error = self.verify_traced(token, expectation, &mut recorder).err();
         recorder.explanation(error.as_ref())
-    }
-}
-
-/// How far a token got through its verification; made by [`ResourceServer::explain`]. `Display` prints a table.
-///
-/// It proves nothing: it cannot be turned into [`Claims`](crate::Claims), and it does not say that a token is good. To let a
-/// request in, use [`verify_token`](ResourceServer::verify_token).
-#[derive(Clone, Debug)]
-pub struct Explanation {
-    checks: Vec<ExplainedCheck>,
-}
-
-impl Explanation {
-    /// All checks, in the order in which they are made.
-    pub fn checks(&self) -> impl Iterator<Item = &ExplainedCheck> {
-        self.checks.iter()
-    }
-}
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for check in &self.checks {
-            let line = format!("{:<NAME_WIDTH$} {:<OUTCOME_WIDTH$} {}", check.name, check.outcome, check.detail);
-            writeln!(f, "{}", line.trim_end())?;
-        }
-        f.write_str("(an explanation, not a verification)")
-    }
-}
-
-/// One check of an [`Explanation`].
-#[derive(Clone, Debug)]
-pub struct ExplainedCheck {
-    name: &'static str,
-    outcome: CheckOutcome,
-    detail: String,
-}
-
-impl ExplainedCheck {
-    /// The name of the check, in a word or two.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// How the check ended.
-    pub fn outcome(&self) -> CheckOutcome {
-        self.outcome
-    }
-
-    /// What was found and what was expected. For a failed check, the text begins with the kind of the refusal or says why the
-    /// token could not be judged. It is written for people, and the wording may change. It is empty for a check that was not
-    /// reached.
-    pub fn detail(&self) -> &str {
-        &self.detail
-    }
-}
-
-/// How a check of an [`Explanation`] ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CheckOutcome {
-    /// The token passed the check.
-    Passed,
-    /// The check refused the token or could not judge it.
-    Failed,
-    /// An earlier check failed.
-    NotReached,
-}
-
-impl fmt::Display for CheckOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Passed => "passed",
-            Self::Failed => "FAILED",
-            Self::NotReached => "not reached",
-        })
     }
 }
 
@@ -204,8 +130,8 @@ impl<'a> Recorder<'a> {
             _ => (*step, CheckOutcome::Passed, self.detail(*step)),
         };
         let checks = Step::ALL.iter().enumerate().map(explain);
-        let checks = checks.map(|(step, outcome, detail)| ExplainedCheck { name: name(step), outcome, detail });
-        Explanation { checks: checks.collect() }
+        let checks = checks.map(|(step, outcome, detail)| ExplainedCheck::new(name(step), outcome, detail));
+        Explanation::new(checks.collect())
     }
 
     /// The first step that was not passed and refuses like that. What can tell nothing of the token can only be the next step.
@@ -267,7 +193,7 @@ impl<'a> Recorder<'a> {
 
     fn detail(&self, step: Step) -> String {
         match step {
-            Step::Clock => time(since_epoch(self.wall)),
+            Step::Clock => rfc3339::utc(since_epoch(self.wall)),
             Step::Length => format!("{} bytes, at most {}", self.token_bytes, self.policy.max_token_bytes),
             Step::Form => "three parts of base64url".to_owned(),
             Step::Critical => "no crit".to_owned(),
@@ -282,8 +208,8 @@ impl<'a> Recorder<'a> {
     }
 
     fn passed_check(&self, check: Check) -> String {
-        let [expiry, begin, issued] = self.facts.dates.map(|date| date.map(|date| time(date.since_epoch())));
-        let now = || format!("now {} ± {} s", time(since_epoch(self.wall)), self.policy.tolerance.as_secs());
+        let [expiry, begin, issued] = self.facts.dates.map(|date| date.map(|date| rfc3339::utc(date.since_epoch())));
+        let now = || format!("now {} ± {} s", rfc3339::utc(since_epoch(self.wall)), self.policy.tolerance.as_secs());
         let date = |date: Option<String>| date.unwrap_or_else(|| "none".to_owned());
         match check {
             Check::Required => "all present".to_owned(),
@@ -366,20 +292,6 @@ fn since_epoch(time: SystemTime) -> Duration {
     time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// RFC 3339 in UTC, to the second. The calendar counts years from March, so that the leap day is the last one.
-fn time(since_epoch: Duration) -> String {
-    let (days, second) = (since_epoch.as_secs() / DAY, since_epoch.as_secs() % DAY);
-    let shifted = days + DAYS_FROM_MARCH_0000;
-    let (era, day) = (shifted / DAYS_IN_400_YEARS, shifted % DAYS_IN_400_YEARS);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
-    let year = year + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
 const FORM: &str = "not three parts of canonical base64url, or the header is not a JSON object with a string alg";
 
 /// Of a key's name; a short one is shown whole.
@@ -390,32 +302,9 @@ const KID_END: usize = 4;
 /// Of audiences, scopes and algorithms.
 const LISTED: usize = 8;
 
-const NAME_WIDTH: usize = 11;
-const OUTCOME_WIDTH: usize = 12;
-
-const DAY: u64 = 86_400;
-const DAYS_FROM_MARCH_0000: u64 = 719_468;
-const DAYS_IN_400_YEARS: u64 = 146_097;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_written_as_rfc_3339_says() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (951_868_800, "2000-03-01T00:00:00Z"),
-            (1_796_083_200, "2026-12-01T00:00:00Z"),
-            (4_107_542_399, "2100-02-28T23:59:59Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-            (253_402_300_799, "9999-12-31T23:59:59Z"),
-        ] {
-            assert_eq!(time(Duration::from_secs(seconds)), text);
-        }
-    }
 
     #[test]
     fn of_a_kid_a_little_is_shown_if_it_is_harmless() {

@@ -25,6 +25,7 @@ const LEVELS: &[&[&str]] = &[
         "jose/algorithm",
         "atomic_file",
         "json_text",
+        "rfc3339",
     ],
     &["secret", "flight", "file_lock"],
     // 1: the five kinds of error
@@ -61,7 +62,7 @@ const LEVELS: &[&[&str]] = &[
     &["issuer"],
     &["issuer/oauth", "issuer/builder"],
     // 7: one capability a file or folder
-    &["resource_server/options"],
+    &["resource_server/options", "resource_server/explanation"],
     &["resource_server", "m2m", "introspection", "revocation"],
     &["resource_server/builder", "resource_server/by_issuer", "resource_server/explain", "m2m/builder"],
     // entries for the fuzz targets, under cfg(fuzzing) alone
