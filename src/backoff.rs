@@ -11,6 +11,15 @@ pub(crate) struct Backoff {
     binding: bool,
 }
 
+/// Which waits a caller keeps to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heed {
+    /// Our own caution, and what the issuer said.
+    All,
+    /// What the issuer said: the caller insists.
+    IssuerOnly,
+}
+
 impl Backoff {
     /// Notes a failure. `draw` is in `[0, 1)`: the `n`th wait lies between 2ⁿ⁻¹ and 2ⁿ seconds, at most a minute, so that a fleet
     /// that failed together does not come back together.
@@ -41,6 +50,14 @@ impl Backoff {
     /// Like [`wait`](Self::wait), for a caller who insists: only what the issuer said binds it, not our own caution.
     pub(crate) fn binding_wait(&self, now: Duration) -> Option<Duration> {
         self.wait(now).filter(|_| self.binding)
+    }
+
+    /// The one or the other.
+    pub(crate) fn wait_of(&self, heed: Heed, now: Duration) -> Option<Duration> {
+        match heed {
+            Heed::All => self.wait(now),
+            Heed::IssuerOnly => self.binding_wait(now),
+        }
     }
 
     fn jittered(&self, draw: f64) -> Duration {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backoff::Heed;
 use crate::client_auth::{Client, ClientAuth};
 use crate::clock::{Deadline, Now};
 use crate::error::{ConfigProblem, Detail, Endpoint, Error};
@@ -82,7 +83,7 @@ impl Introspector {
     fn request(&self, token: &str, hint: Option<TokenTypeHint>, deadline: Deadline) -> Result<Introspection, Error> {
         let mut form = vec![("token", token)];
         form.extend(hint.map(|hint| ("token_type_hint", hint.name())));
-        let response = self.issuer.oauth_request(Endpoint::Introspection, &self.client, &form, deadline)?;
+        let response = self.issuer.oauth_request(Endpoint::Introspection, &self.client, &form, Heed::All, deadline)?;
         let answer = read_answer(&response, self.issuer.url(), self.issuer.now());
         self.issuer.connection().judged(&response, answer)
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::backoff::Heed;
 use crate::clock::{Budget, Deadline, Now, is_set};
 use crate::error::{Detail, Endpoint, Error, NetworkErrorKind};
 use crate::events::{Count, Event, Events, Stats};
@@ -79,7 +80,7 @@ impl Issuer {
     /// [`Error::Network`] if they cannot be fetched within the [`timeout`](crate::IssuerBuilder::timeout).
     pub fn preload(&self) -> Result<(), Error> {
         let deadline = self.deadline();
-        self.metadata(deadline)?;
+        self.metadata(Heed::All, deadline)?;
         self.keys(|| deadline).map(drop)
     }
 
@@ -129,7 +130,7 @@ impl Issuer {
     /// [`Error::Network`] if something is missing and cannot be fetched, [`Error::Clock`] if the wall clock is not set.
     pub fn snapshot(&self) -> Result<String, Error> {
         let deadline = self.deadline();
-        let metadata = self.metadata(deadline)?;
+        let metadata = self.metadata(Heed::All, deadline)?;
         self.keys(|| deadline)?;
         self.wall()?;
         let now = self.now();
@@ -191,8 +192,8 @@ impl Issuer {
         &self.0.connection.events
     }
 
-    pub(crate) fn metadata(&self, deadline: Deadline) -> Result<Arc<Metadata>, Error> {
-        self.0.metadata(deadline).map(|held| held.value)
+    pub(crate) fn metadata(&self, heed: Heed, deadline: Deadline) -> Result<Arc<Metadata>, Error> {
+        self.0.metadata(heed, deadline).map(|held| held.value)
     }
 
     pub(crate) fn keys(&self, deadline: impl FnOnce() -> Deadline) -> Result<HeldKeys, Error> {
@@ -235,9 +236,9 @@ impl Inner {
         }
     }
 
-    fn metadata(&self, deadline: Deadline) -> Result<Held<Arc<Metadata>>, Error> {
+    fn metadata(&self, heed: Heed, deadline: Deadline) -> Result<Held<Arc<Metadata>>, Error> {
         self.boot();
-        self.discovery.get(&DiscoverySource(self), || deadline)
+        self.discovery.get_heeding(heed, &DiscoverySource(self), || deadline)
     }
 
     fn key_set_url(&self, metadata: &Metadata) -> Result<String, Error> {
@@ -246,7 +247,7 @@ impl Inner {
 
     /// The key set; where its URL has gone, the discovery document is read again, since that may name another.
     fn fetch_keys(&self, deadline: Deadline) -> Result<Fetched<JwkSet>, Error> {
-        let metadata = self.metadata(deadline)?;
+        let metadata = self.metadata(Heed::All, deadline)?;
         let url = self.key_set_url(&metadata.value)?;
         let gone = match self.get_keys(&url, deadline) {
             Err(Error::Network(e)) if matches!(e.kind(), NetworkErrorKind::Status(404 | 410)) => Error::Network(e),

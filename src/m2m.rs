@@ -206,7 +206,7 @@ impl Inner {
             accepts: &|token| !fresh && !self.cache.is_spent(errand.asked, token),
             deadline,
             now: &|| self.issuer.now(),
-            mint: &|at| self.mint(errand.asked, at, deadline),
+            mint: &|at| self.mint(errand, at, deadline),
         })
     }
 
@@ -214,8 +214,9 @@ impl Inner {
         events.into_iter().for_each(|event| self.issuer.events().emit(&event));
     }
 
-    fn mint(&self, asked: &Asked, now: Now, deadline: Deadline) -> Result<Minted, Error> {
-        let response = self.issuer.oauth_request(Endpoint::Token, &self.client, &asked.form(), deadline)?;
+    fn mint(&self, errand: &Errand<'_>, now: Now, deadline: Deadline) -> Result<Minted, Error> {
+        let (asked, heed) = (errand.asked, errand.want.heed());
+        let response = self.issuer.oauth_request(Endpoint::Token, &self.client, &asked.form(), heed, deadline)?;
         let read = body_text(Endpoint::Token, &response).and_then(|text| read_answer(text, asked.scope(), now));
         self.issuer.connection().judged(&response, read)
     }

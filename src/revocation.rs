@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::backoff::Heed;
 use crate::client_auth::{Client, ClientAuth};
 use crate::error::{Endpoint, Error};
 use crate::issuer::Issuer;
@@ -40,7 +41,9 @@ impl Revoker {
     pub fn revoke(&self, token: &str, hint: Option<TokenTypeHint>) -> Result<(), Error> {
         let mut form = vec![("token", token)];
         form.extend(hint.map(|hint| ("token_type_hint", hint.name())));
-        self.issuer.oauth_request(Endpoint::Revocation, &self.client, &form, self.issuer.deadline()).map(drop)
+        self.issuer
+            .oauth_request(Endpoint::Revocation, &self.client, &form, Heed::All, self.issuer.deadline())
+            .map(drop)
     }
 }
 

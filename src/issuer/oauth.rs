@@ -1,5 +1,6 @@
 //! A request to an OAuth endpoint: the URL of the discovery document, client authentication, one more try with a rotated secret.
 
+use crate::backoff::Heed;
 use crate::client_auth::{Client, Counterpart, Form};
 use crate::clock::Deadline;
 use crate::error::{Endpoint, Error};
@@ -11,15 +12,17 @@ use crate::transport::Response;
 impl Issuer {
     /// Posts `form` to the endpoint with client authentication. Only a 200 is `Ok`.
     ///
-    /// After `invalid_client` the secret's source is read once more: if it yields another secret, that one is tried.
+    /// After `invalid_client` the secret's source is read once more: if it yields another secret, that one is tried. `heed` is about the wait
+    /// after a discovery document that could not be had.
     pub(crate) fn oauth_request(
         &self,
         endpoint: Endpoint,
         client: &Client,
         form: &[(&str, &str)],
+        heed: Heed,
         deadline: Deadline,
     ) -> Result<Response, Error> {
-        let metadata = self.metadata(deadline)?;
+        let metadata = self.metadata(heed, deadline)?;
         let url = metadata.endpoint(endpoint, self.issuer_url())?;
         let post = |secret: &Secret| {
             let mut body = Form::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Heed};
 use crate::clock::Deadline;
 use crate::error::{Endpoint, Error, NetworkErrorKind};
 use crate::flight::{Boarding, Flight, Join, Takeoff};
@@ -63,12 +63,22 @@ impl<T: Clone> Refreshing<T> {
 
     /// The value: from the cache where it may serve, else from the one fetch that all such callers share.
     pub(crate) fn get(&self, source: &impl Source<T>, deadline: impl FnOnce() -> Deadline) -> Result<Held<T>, Error> {
+        self.get_heeding(Heed::All, source, deadline)
+    }
+
+    /// As [`get`](Self::get), for a caller who may insist.
+    pub(crate) fn get_heeding(
+        &self,
+        heed: Heed,
+        source: &impl Source<T>,
+        deadline: impl FnOnce() -> Deadline,
+    ) -> Result<Held<T>, Error> {
         let now = source.monotonic();
-        let plan = self.state.lock().plan(now);
+        let plan = self.state.lock().plan(heed, now);
         match plan {
             Plan::Serve(held) => Ok(held),
             Plan::RefreshAhead(held) => Ok(self.refresh_ahead(source, held, deadline())),
-            Plan::Fetch => self.fetch(source, deadline()),
+            Plan::Fetch => self.fetch(heed, source, deadline()),
             Plan::Fail(error) => Err(error),
         }
     }
@@ -104,7 +114,7 @@ impl<T: Clone> Refreshing<T> {
                 if let Some(newer) = self.newer_than(seen, now) {
                     return takeoff.land(Ok(newer)).map(|held| (held, false));
                 }
-                let refused = self.state.lock().failure(now).map_or_else(|| admit(now).err(), Some);
+                let refused = self.state.lock().failure(Heed::All, now).map_or_else(|| admit(now).err(), Some);
                 match refused {
                     Some(error) => takeoff.land(Err(error)).map(|held| (held, false)),
                     None => self.fly(takeoff, source, deadline).map(|held| (held, true)),
@@ -118,11 +128,11 @@ impl<T: Clone> Refreshing<T> {
     /// Refreshes if the value is due, and says how that went; for a caller with time to spare.
     pub(crate) fn refresh_if_due(&self, source: &impl Source<T>, deadline: Deadline) -> Result<(), Error> {
         let now = source.monotonic();
-        let plan = self.state.lock().plan(now);
+        let plan = self.state.lock().plan(Heed::All, now);
         match plan {
             Plan::Serve(_) => Ok(()),
             Plan::Fail(error) => Err(error),
-            Plan::Fetch => self.fetch(source, deadline).map(drop),
+            Plan::Fetch => self.fetch(Heed::All, source, deadline).map(drop),
             Plan::RefreshAhead(_) => match self.flight.try_lead() {
                 Some(takeoff) => self.fly(takeoff, source, deadline).map(drop),
                 None => Ok(()),
@@ -146,13 +156,13 @@ impl<T: Clone> Refreshing<T> {
         self.fly(takeoff, source, source.refresh_deadline().or_earlier(deadline)).unwrap_or(held)
     }
 
-    fn fetch(&self, source: &impl Source<T>, deadline: Deadline) -> Result<Held<T>, Error> {
+    fn fetch(&self, heed: Heed, source: &impl Source<T>, deadline: Deadline) -> Result<Held<T>, Error> {
         match self.board(deadline) {
             Boarding::Landed(outcome) => outcome,
             Boarding::Leader(takeoff) => {
                 // A flight may have landed between the plan and the take-off.
                 let now = source.monotonic();
-                let plan = self.state.lock().plan(now);
+                let plan = self.state.lock().plan(heed, now);
                 match plan {
                     Plan::Serve(held) => takeoff.land(Ok(held)),
                     Plan::Fail(error) => takeoff.land(Err(error)),
@@ -237,9 +247,9 @@ impl<T: Clone> State<T> {
         Self { entry: None, generation: 0, backoff: Backoff::default(), last_error: None, max_stale }
     }
 
-    fn plan(&self, now: Duration) -> Plan<T> {
+    fn plan(&self, heed: Heed, now: Duration) -> Plan<T> {
         let Some(held) = self.present(now) else {
-            return self.failure(now).map_or(Plan::Fetch, Plan::Fail);
+            return self.failure(heed, now).map_or(Plan::Fetch, Plan::Fail);
         };
         let due = self.entry.as_ref().is_some_and(|entry| entry.age(now) >= entry.ttl.mul_f64(REFRESH_AHEAD));
         if due && self.backoff.wait(now).is_none() { Plan::RefreshAhead(held) } else { Plan::Serve(held) }
@@ -254,8 +264,8 @@ impl<T: Clone> State<T> {
     }
 
     /// The last error, while it is too early to ask again.
-    fn failure(&self, now: Duration) -> Option<Error> {
-        let wait = self.backoff.wait(now)?;
+    fn failure(&self, heed: Heed, now: Duration) -> Option<Error> {
+        let wait = self.backoff.wait_of(heed, now)?;
         self.last_error.clone().map(|error| error.with_retry_after(wait))
     }
 
@@ -349,7 +359,7 @@ mod tests {
             (TTL + MAX_STALE - MS, "refresh stale"),
             (TTL + MAX_STALE, "fetch"),
         ] {
-            assert_eq!(name(&state.plan(start + age)), expected, "{age:?}");
+            assert_eq!(name(&state.plan(Heed::All, start + age)), expected, "{age:?}");
         }
     }
 
@@ -357,14 +367,14 @@ mod tests {
     fn within_the_back_off_held_keys_serve_and_others_get_the_last_error() {
         let mut state = held_since(Duration::ZERO);
         state.fail(timeout(), TTL, 0.0);
-        assert_eq!(name(&state.plan(TTL)), "serve stale");
-        assert_eq!(name(&state.plan(TTL + Duration::from_secs(1))), "refresh stale");
+        assert_eq!(name(&state.plan(Heed::All, TTL)), "serve stale");
+        assert_eq!(name(&state.plan(Heed::All, TTL + Duration::from_secs(1))), "refresh stale");
 
         let mut empty = State::<u32>::new(MAX_STALE);
         empty.fail(timeout(), Duration::ZERO, 0.0);
-        let Plan::Fail(error) = empty.plan(Duration::from_millis(400)) else { panic!("not a failure") };
+        let Plan::Fail(error) = empty.plan(Heed::All, Duration::from_millis(400)) else { panic!("not a failure") };
         assert_eq!(error.retry_after(), Some(Duration::from_millis(600)));
-        assert_eq!(name(&empty.plan(Duration::from_secs(1))), "fetch");
+        assert_eq!(name(&empty.plan(Heed::All, Duration::from_secs(1))), "fetch");
     }
 
     #[test]
@@ -384,7 +394,7 @@ mod tests {
         state.fail(timeout(), TTL, 0.5);
         let second = state.store(Fetched { value: 8, ttl: TTL }, TTL).0.generation;
         assert_ne!(first, second);
-        assert_eq!(name(&state.plan(TTL)), "serve");
+        assert_eq!(name(&state.plan(Heed::All, TTL)), "serve");
     }
 
     #[test]
@@ -392,9 +402,9 @@ mod tests {
         let mut state = State::new(MAX_STALE);
         let start = Duration::from_secs(5);
         state.seed(Seed { value: 1, age: TTL - MS, ttl: TTL, serves_for: None }, start);
-        assert_eq!(name(&state.plan(start)), "refresh");
-        assert_eq!(name(&state.plan(start + MS)), "refresh stale");
-        assert_eq!(name(&state.plan(start + MS + MAX_STALE)), "fetch");
+        assert_eq!(name(&state.plan(Heed::All, start)), "refresh");
+        assert_eq!(name(&state.plan(Heed::All, start + MS)), "refresh stale");
+        assert_eq!(name(&state.plan(Heed::All, start + MS + MAX_STALE)), "fetch");
         state.seed(Seed { value: 2, age: Duration::ZERO, ttl: TTL, serves_for: None }, start);
         assert_eq!(state.present(start).unwrap().value, 2);
         state.store(Fetched { value: 3, ttl: TTL }, start);
@@ -406,7 +416,7 @@ mod tests {
     fn a_time_to_live_without_end_overflows_nothing() {
         let mut state = State::new(Duration::MAX);
         state.store(Fetched { value: 7, ttl: Duration::MAX }, Duration::ZERO);
-        assert_eq!(name(&state.plan(Duration::from_secs(1_000_000_000))), "serve");
+        assert_eq!(name(&state.plan(Heed::All, Duration::from_secs(1_000_000_000))), "serve");
     }
 
     /// Looks from within each call of user code, and from the drop of a user's error, whether the cache is locked.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Heed};
 use crate::clock::Now;
 use crate::digest::Sha256;
 use crate::error::{Endpoint, Error, NetworkErrorKind};
@@ -57,6 +57,15 @@ pub(crate) enum Want {
     Any,
     /// One that was asked for after the call. Only what the issuer said keeps it from asking, not our own caution.
     Fresh,
+}
+
+impl Want {
+    pub(crate) fn heed(self) -> Heed {
+        match self {
+            Self::Any => Heed::All,
+            Self::Fresh => Heed::IssuerOnly,
+        }
+    }
 }
 
 pub(crate) struct TokenCache(Mutex<State>);

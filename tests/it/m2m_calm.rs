@@ -458,8 +458,28 @@ fn the_wait_after_a_failed_discovery_is_our_own_caution_and_binds_no_token_reque
     world.test.fail(Endpoint::Discovery, 1, Fault::transport(NetworkErrorKind::Connect));
     assert_eq!(network_kind(m2m.access_token()), NetworkErrorKind::Connect);
     world.clock.advance(Duration::from_millis(900));
-    let err = m2m.access_token_with(&forced()).unwrap_err();
+    let err = m2m.access_token().unwrap_err();
     assert_eq!(network_kind(Err::<(), _>(err.clone())), NetworkErrorKind::Connect);
     world.clock.advance(err.retry_after().unwrap());
     m2m.access_token_with(&forced()).unwrap();
+}
+
+#[test]
+fn force_refresh_tries_for_the_discovery_document_inside_a_plain_back_off_and_not_before_its_retry_after() {
+    let world = world();
+    let m2m = client(&world.issuer());
+    let asked = || world.test.requests(Endpoint::Discovery);
+    world.test.fail(Endpoint::Discovery, 2, Fault::transport(NetworkErrorKind::Connect));
+    for requests in [1, 2] {
+        assert_eq!(network_kind(m2m.access_token_with(&forced())), NetworkErrorKind::Connect);
+        assert_eq!(network_kind(m2m.access_token()), NetworkErrorKind::Connect);
+        assert_eq!(asked(), requests, "who does not insist asked nobody");
+    }
+    world.test.fail(Endpoint::Discovery, 1, Fault::status(503).header("retry-after", "30"));
+    assert_eq!(m2m.access_token_with(&forced()).unwrap_err().retry_after(), Some(secs(30)));
+    m2m.access_token_with(&forced()).unwrap_err();
+    assert_eq!(asked(), 3);
+    world.clock.advance(secs(30));
+    m2m.access_token_with(&forced()).unwrap();
+    assert_eq!(asked(), 4);
 }
