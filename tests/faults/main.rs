@@ -27,7 +27,7 @@ use aero2::{
 };
 
 use fault_server::{Fault, FaultServer};
-use pace::{Late, in_time, within};
+use pace::{Late, healthy, in_time, within};
 use recorder::Recorder;
 use table::Endpoint::{self, Discovery, Introspection as Introspect, Keys, Revocation, Token};
 use table::Expect::{self, Fine, Kind, OAuth};
@@ -111,16 +111,6 @@ impl Client {
         let introspected = healthy(what, within(what, budget, || self.introspector.introspect(token))?)?;
         assert!(matches!(introspected, Introspection::Active(_)), "{what}");
         healthy(what, within(what, budget, || self.m2m.access_token())?)
-    }
-}
-
-/// What a call that nothing is wrong with returns: it fails if it does, and is late if it runs out of time.
-#[track_caller]
-fn healthy<T>(what: &str, outcome: Result<T, Error>) -> Result<T, Late> {
-    match outcome {
-        Ok(value) => Ok(value),
-        Err(Error::Network(error)) if error.kind() == Timeout => Err(Late(format!("{what}: {error}"))),
-        Err(error) => panic!("{what}: {error}"),
     }
 }
 

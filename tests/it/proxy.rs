@@ -28,7 +28,7 @@ fn preload(url: &str, transport: UreqTransportBuilder, timeout: Duration) -> Res
     Issuer::builder(url).transport(transport.build()?).timeout(timeout).build()?.preload()
 }
 
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
 
 #[track_caller]
 fn kind_of(outcome: Result<(), Error>) -> NetworkErrorKind {

@@ -5,7 +5,6 @@ pub(crate) mod child;
 #[cfg(feature = "ureq")]
 #[expect(dead_code, reason = "tests/faults looks at all of a request")]
 pub(crate) mod http;
-#[cfg(feature = "ureq")]
 pub(crate) mod pace;
 #[cfg(feature = "ureq")]
 pub(crate) mod proxy;

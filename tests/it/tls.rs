@@ -36,7 +36,7 @@ fn trusting(authority: &Authority) -> UreqTransportBuilder {
 
 fn preload(url: &str, transport: UreqTransportBuilder) -> Result<(), Error> {
     let transport = Recorder::new(transport.build().unwrap());
-    Issuer::builder(url).transport(transport).timeout(Duration::from_secs(10)).build()?.preload()
+    Issuer::builder(url).transport(transport).timeout(Duration::from_secs(60)).build()?.preload()
 }
 
 #[track_caller]

@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use aero2::{Error, NetworkErrorKind};
+
 /// A call overran its budget, or ended with it where it should not have.
 #[derive(Debug)]
 pub(crate) struct Late(pub(crate) String);
@@ -33,6 +35,18 @@ pub(crate) fn within<T>(what: &str, budget: Duration, call: impl FnOnce() -> T) 
         return Err(Late(format!("{what} took {took:?} of {budget:?}")));
     }
     Ok(outcome)
+}
+
+/// What a call that nothing is wrong with returns: it fails if it does, and is late if it runs out of time.
+#[track_caller]
+pub(crate) fn healthy<T>(what: &str, outcome: Result<T, Error>) -> Result<T, Late> {
+    match outcome {
+        Ok(value) => Ok(value),
+        Err(Error::Network(error)) if error.kind() == NetworkErrorKind::Timeout => {
+            Err(Late(format!("{what}: {error}")))
+        }
+        Err(error) => panic!("{what}: {error}"),
+    }
 }
 
 /// Whether an emulated processor runs this (scripts/cross-test): its own pace is no part of the promise.
