@@ -1,5 +1,6 @@
-//! Sixteen threads verify tokens for a while, and the issuer on loopback rotates its keys every second. Then once more, and the issuer
-//! is down for half of every second. What does a caller notice?
+//! Sixteen threads verify tokens for a while, and the issuer on loopback rotates its keys every second. Then once more, and every
+//! second the issuer is killed (its connections break, its port refuses) and restarted on that port half a second later. What does a
+//! caller notice?
 //!
 //! `cargo run --release --example load --features testing,ureq -- 30` runs 30 seconds of each, and fails unless every token of a known
 //! key was accepted.
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let outcome = run("keys rotate every second", seconds, false)
-        .and_then(|calm| Ok(calm & run("and the issuer is down for half of every second", seconds, true)?));
+        .and_then(|calm| Ok(calm & run("and the issuer is killed and restarted every second", seconds, true)?));
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -96,7 +97,7 @@ fn hammer(rs: &ResourceServer, tokens: &RwLock<Vec<String>>, over: &AtomicBool) 
     seen
 }
 
-/// Rotates each second, and stops and starts the server if there are to be outages; how the tokens of new keys fared.
+/// Rotates each second, and kills and restarts the server if there are to be outages; how the tokens of new keys fared.
 fn rotate(
     test: &TestIssuer,
     server: TestServer,

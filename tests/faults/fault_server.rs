@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -13,6 +13,8 @@ use crate::http::{Recorded, read_request, response};
 /// What happens to a request. The connection is closed afterwards.
 #[derive(Clone, Copy)]
 pub(crate) enum Fault {
+    /// Nobody listens any more, and open connections have ended.
+    Refused,
     /// The request stays unread, so that closing resets the connection.
     Unread(fn(&mut TcpStream)),
     /// This is sent, whatever the request.
@@ -25,9 +27,10 @@ pub(crate) enum Fault {
 
 /// Serves bodies by path over HTTP/1.1, keeps connections open, and applies faults by path.
 pub(crate) struct FaultServer {
+    address: SocketAddr,
     url: String,
     shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
+    acceptor: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -41,11 +44,26 @@ struct Shared {
 impl FaultServer {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared = Arc::new(Shared::default());
-        let state = shared.clone();
-        let acceptor = std::thread::spawn(move || accept(&listener, &state));
-        Self { url, shared, acceptor: Some(acceptor) }
+        let address = listener.local_addr().unwrap();
+        let server =
+            Self { address, url: format!("http://{address}"), shared: Arc::default(), acceptor: Mutex::default() };
+        server.open(listener);
+        server
+    }
+
+    fn open(&self, listener: TcpListener) {
+        let shared = self.shared.clone();
+        shared.stop.store(false, Ordering::SeqCst);
+        *self.acceptor.lock().unwrap() = Some(std::thread::spawn(move || accept(&listener, &shared)));
+    }
+
+    fn close(&self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        // Wakes the acceptor.
+        drop(TcpStream::connect(self.address));
+        if let Some(acceptor) = self.acceptor.lock().unwrap().take() {
+            let _ = acceptor.join();
+        }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -57,13 +75,21 @@ impl FaultServer {
         self.shared.bodies.lock().unwrap().insert(path.to_owned(), body.into());
     }
 
-    /// What happens to requests for `path` from now on.
+    /// What happens to requests for `path` from now on; to be refused happens to all.
     pub(crate) fn fault(&self, path: &str, fault: Fault) {
+        if matches!(fault, Fault::Refused) {
+            return self.close();
+        }
         self.shared.faults.lock().unwrap().insert(path.to_owned(), fault);
     }
 
-    pub(crate) fn heal(&self) {
+    /// Ends all faults; not possible while somebody else has the port.
+    pub(crate) fn heal(&self) -> std::io::Result<()> {
         self.shared.faults.lock().unwrap().clear();
+        if self.shared.stop.load(Ordering::SeqCst) {
+            self.open(TcpListener::bind(self.address)?);
+        }
+        Ok(())
     }
 
     pub(crate) fn requests(&self) -> Vec<Recorded> {
@@ -73,12 +99,7 @@ impl FaultServer {
 
 impl Drop for FaultServer {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        // Wakes the acceptor.
-        drop(TcpStream::connect(self.url.trim_start_matches("http://")));
-        if let Some(acceptor) = self.acceptor.take() {
-            let _ = acceptor.join();
-        }
+        self.close();
     }
 }
 

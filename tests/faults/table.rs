@@ -8,7 +8,7 @@ use crate::fault_server::{Fault, Line};
 use crate::http::response;
 
 use Expect::{Fine, Kind, OAuth};
-use NetworkErrorKind::{InvalidResponse, Io, Status, Timeout, TooLarge};
+use NetworkErrorKind::{Connect, InvalidResponse, Io, Status, Timeout, TooLarge};
 
 /// What a call ends with.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,6 +33,17 @@ use Endpoint::{Discovery, Introspection as Introspect, Keys, Revocation, Token};
 pub(crate) const ENDPOINTS: [Endpoint; 5] = [Discovery, Keys, Token, Introspect, Revocation];
 
 impl Endpoint {
+    /// The member of the discovery document that names it.
+    pub(crate) fn member(self) -> Option<&'static str> {
+        match self {
+            Discovery => None,
+            Keys => Some("jwks_uri"),
+            Token => Some("token_endpoint"),
+            Introspect => Some("introspection_endpoint"),
+            Revocation => Some("revocation_endpoint"),
+        }
+    }
+
     pub(crate) fn path(self) -> &'static str {
         match self {
             Discovery => "/.well-known/openid-configuration",
@@ -62,7 +73,8 @@ pub(crate) type Row = (&'static str, Fault, [Expect; 5]);
 
 /// fault × endpoint → outcome. `LEAK` in a text must never show.
 pub(crate) const TABLE: &[Row] = &[
-    // The connection ends.
+    // There is no connection, or it ends.
+    ("a refused connection", Fault::Refused, all(Connect)),
     ("reset before an answer", Fault::Unread(|_| {}), all(Io)),
     ("closed before an answer", Fault::Answer(|_, _| {}), all(Io)),
     ("reset in the status line", Fault::Unread(|stream| drop(stream.write_all(b"HTTP/1.1 2"))), all(Io)),
@@ -209,8 +221,10 @@ pub(crate) const TABLE: &[Row] = &[
     ),
     ("201", Fault::Status("201 x", "", "{}"), all(InvalidResponse)),
     ("204", Fault::Text("HTTP/1.1 204 x\r\n\r\n"), all(InvalidResponse)),
+    ("a gzip bomb", Fault::Answer(|line, _| bomb(line, "content-encoding: gzip\r\n")), all(InvalidResponse)),
+    ("a gzip bomb, not announced", Fault::Answer(|line, _| bomb(line, "")), where_read(InvalidResponse)),
     (
-        "a gzip bomb",
+        "gzip, announced and not done",
         Fault::Answer(|line, healthy| line.finish(response("200 OK", "content-encoding: gzip\r\n", healthy))),
         all(InvalidResponse),
     ),
@@ -322,6 +336,18 @@ fn many_headers(line: &mut Line<'_>, piece: &str, times: usize) {
     }
 }
 
+/// 64 KiB of gzip (RFC 1952) that would become 10 MiB of zeros: a byte, then matches of 258 bytes at distance 1 in fixed codes (RFC 1951
+/// §3.2.6), 13 bits each.
+fn bomb(line: &mut Line<'_>, headers: &str) {
+    let mut bits: Vec<u8> = vec![1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0];
+    (0..40_000).for_each(|_| bits.extend([1, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0]));
+    bits.extend([0; 7]);
+    let mut body = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
+    body.extend(bits.chunks(8).map(|byte| byte.iter().rev().fold(0, |value, bit| value << 1 | bit)));
+    let head = format!("HTTP/1.1 200 OK\r\n{headers}content-length: {}\r\n\r\n", body.len());
+    line.finish([head.as_bytes(), &body].concat());
+}
+
 fn ok(line: &mut Line<'_>, body: impl AsRef<[u8]>) {
     let body = body.as_ref();
     let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -354,6 +380,8 @@ pub(crate) const WRONG_BODIES: &[(Endpoint, &[&str])] = &[
             r#"{"issuer":"URL","revocation_endpoint":false}"#,
             r#"{"issuer":"URL","token_endpoint_auth_methods_supported":"client_secret_post"}"#,
             r#"{"issuer":"URL","token_endpoint_auth_methods_supported":[7]}"#,
+            r#"{"issuer":"URL","introspection_endpoint_auth_methods_supported":null}"#,
+            r#"{"issuer":"URL","revocation_endpoint_auth_methods_supported":{}}"#,
             r#"{"issuer":"URL","jwks_uri":"http://elsewhere.example/keys"}"#,
             r#"{"issuer":"URL","jwks_uri":"ftp://127.0.0.1/keys"}"#,
             r#"{"issuer":"URL","jwks_uri":"http://user:password@127.0.0.1/keys"}"#,

@@ -212,6 +212,8 @@ fn no_process_wide_provider_is_used_or_installed() {
     let Certificate { chain, key } = clients.issue(&["client"], |_| {});
     preload(&server.url("localhost"), trusting(&authority).client_certificate_pem(chain.as_bytes(), key.as_bytes()))
         .unwrap();
+    // The built-in roots, or the operating system's, need no default either: they say no.
+    assert_refused(preload(&server.url("localhost"), UreqTransport::builder().no_proxy()));
     let default: Option<&Arc<CryptoProvider>> = CryptoProvider::get_default();
     assert_eq!(default.map(|provider| provider.cipher_suites.len()), install.then_some(0));
 }
