@@ -16,7 +16,7 @@ use super::server::TestServer;
 use super::state::{Proof, Settings, State};
 use super::token::{TestToken, random_text};
 use crate::jose::Algorithm;
-use crate::{Issuer, IssuerBuilder};
+use crate::{Issuer, IssuerBuilder, Request, Response, Transport, TransportError};
 
 /// An issuer for tests that behaves like Aero2: discovery document, key set, client_credentials tokens, introspection and
 /// revocation. A clone is the same issuer.
@@ -234,6 +234,13 @@ impl TestIssuer {
     /// Holds back all requests to that endpoint from now on, until the gate is released or dropped.
     pub fn gate(&self, endpoint: Endpoint) -> Gate {
         self.state.script.gate(endpoint)
+    }
+}
+
+/// As [`TestIssuer::transport`].
+impl Transport for TestIssuer {
+    fn send(&self, request: &Request<'_>) -> Result<Response, TransportError> {
+        self.transport().send(request)
     }
 }
 

@@ -77,6 +77,7 @@ fn an_issuer_takes_every_option() -> Result<(), Error> {
         .clock(Arc::new(clock.clone()))
         .build()?
         .preload()?;
+    Issuer::builder(test.url()).transport(test.clone()).clock(clock.clone()).build()?.preload()?;
     let boxed: Box<dyn Transport> = Box::new(test.transport());
     let clock: Box<dyn Clock> = Box::new(clock);
     Issuer::builder(test.url()).transport(boxed).clock(clock).build()?.preload()?;
