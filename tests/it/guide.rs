@@ -1,4 +1,4 @@
-//! What the guide says of the code.
+//! What the guide and the other pages say about the code.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,46 @@ fn every_chapter_is_in_the_guide() {
             }
         }
     }
+}
+
+/// The table of messages in the chapter on errors quotes them as they are; `…` stands for more of the message.
+#[test]
+fn the_messages_that_the_guide_explains_are_those_of_the_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = files(&root.join("src/error"));
+    sources.push(root.join("src/error.rs"));
+    let code: String = sources.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let page = fs::read_to_string(root.join("docs/guide/errors.md")).unwrap();
+    let (_, table) = page.split_once("| Message | Usual cause |").unwrap();
+    let mut rows = 0;
+    // "missing token", "invalid token" and the codes of OAuth are no literals of their own.
+    for row in table.lines().filter(|row| row.starts_with("| `") && !row.contains(" token`") && !row.contains("with "))
+    {
+        let message = row.split('`').nth(1).unwrap().trim_matches(['…', ' ']);
+        for part in message.split(": ") {
+            assert!(code.contains(part), "no message says: {part}");
+        }
+        rows += 1;
+    }
+    assert!(rows >= 7, "only {rows} rows were read");
+}
+
+/// Where a name is long, `…` stands for the rest of it.
+#[test]
+fn the_tests_that_the_security_policy_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests: String = files(&root.join("tests/it")).iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let names: Vec<&str> = tests.split("\nfn ").filter_map(|after| after.split('(').next()).collect();
+    let policy = fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let quoted = policy.lines().filter(|line| line.starts_with('|')).flat_map(|row| row.split('`').skip(1).step_by(2));
+    let mut seen = 0;
+    for quoted in quoted.filter(|quoted| quoted.contains("::")) {
+        let name = quoted.rsplit("::").next().unwrap();
+        let fits = |test: &&str| name.split('…').try_fold(*test, |rest, part| Some(rest.split_once(part)?.1)).is_some();
+        assert!(names.iter().any(fits), "there is no test {quoted}");
+        seen += 1;
+    }
+    assert!(seen >= 20, "only {seen} names were read");
 }
 
 /// What is longer is cut off in the rendered pages.
