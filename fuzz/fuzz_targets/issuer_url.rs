@@ -1,10 +1,9 @@
 //! Oracle: what is taken for a URL is one by the crate `url` as well, with the very same host, and is https or loopback; nothing of it
 //! is rewritten. Two lines: the issuer's URL, and that of an endpoint.
-//!
-//! Allowed difference: labels that begin with `xn--` are for us letters like any others, and `url` decodes them.
 #![no_main]
 
 use aero2::fuzzing;
+use aero2_fuzz::urls::read;
 use libfuzzer_sys::fuzz_target;
 use url::{Host, Url};
 
@@ -32,30 +31,6 @@ fuzz_target!(|text: &str| {
         assert!(!plain || allow_http || is_loopback(&other));
     }
 });
-
-/// The other parser's reading of what ours took; `None` for the allowed difference.
-fn read(text: &str) -> Option<Url> {
-    let authority = text.split_once("://")?.1;
-    let authority = &authority[..authority.find(['/', '?', '#']).unwrap_or(authority.len())];
-    if authority.to_ascii_lowercase().contains("xn--") {
-        return None;
-    }
-    let url = Url::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-    assert!(text.is_ascii() && url.username().is_empty() && url.password().is_none(), "{text}");
-    let host = match authority
-        .rfind(']')
-        .map_or_else(|| authority.find(':'), |at| authority[at..].find(':').map(|n| at + n))
-    {
-        Some(colon) => &authority[..colon],
-        None => authority,
-    };
-    match url.host().unwrap() {
-        Host::Domain(name) => assert_eq!(name, host.to_ascii_lowercase()),
-        Host::Ipv4(address) => assert_eq!(address.to_string(), host),
-        Host::Ipv6(address) => assert_eq!(Ok(address), host.trim_matches(['[', ']']).parse()),
-    }
-    Some(url)
-}
 
 fn is_loopback(url: &Url) -> bool {
     match url.host().unwrap() {

@@ -3,6 +3,7 @@
 pub mod base64url;
 pub mod reference;
 pub mod strict;
+pub mod urls;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
