@@ -128,6 +128,16 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_remembered_for_its_time_binds_everybody_and_counts_as_a_failure() {
+        let mut backoff = Backoff::default();
+        backoff.refused(NOW, Duration::from_secs(10));
+        assert_eq!(backoff.binding_wait(NOW), Some(Duration::from_secs(10)));
+        assert_eq!(backoff.wait(NOW + Duration::from_secs(10)), None);
+        backoff.failed(NOW, None, 0.0);
+        assert_eq!(backoff.wait(NOW), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
     fn a_success_forgets_all_failures() {
         let mut backoff = Backoff::default();
         backoff.refused(NOW, Duration::from_secs(10));

@@ -141,7 +141,10 @@ const MAX_REFUSED: usize = 32;
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+    use crate::issuer::refreshing::Fetched;
 
     fn secs(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -186,5 +189,70 @@ mod tests {
         assert_eq!(kids.refused.len(), MAX_REFUSED);
         assert!(!kids.was_refused(&sha256(b"0"), secs(1)));
         assert!(kids.was_refused(&sha256(b"1"), secs(1)));
+    }
+
+    #[test]
+    fn a_refused_kid_takes_one_place_and_gives_it_back_after_its_minute() {
+        let mut kids = UnknownKids::default();
+        kids.refuse(sha256(b"first"), secs(1));
+        for _ in 0..=MAX_REFUSED {
+            kids.refuse(sha256(b"k"), secs(1));
+        }
+        assert!(kids.was_refused(&sha256(b"first"), secs(1)));
+        kids.refuse(sha256(b"later"), secs(61));
+        assert_eq!(kids.refused.len(), 1);
+    }
+
+    /// Makes no request; does what a test wants when the clock is looked at for the second time.
+    struct Nowhere<'a> {
+        looks: Cell<u32>,
+        at_second_look: &'a dyn Fn(),
+    }
+
+    impl Source<JwkSet> for Nowhere<'_> {
+        fn monotonic(&self) -> Duration {
+            self.looks.set(self.looks.get() + 1);
+            if self.looks.get() == 2 {
+                (self.at_second_look)();
+            }
+            secs(1)
+        }
+
+        fn refresh_deadline(&self) -> Deadline {
+            panic!("a request")
+        }
+
+        fn fetch(&self, _: Deadline) -> Result<Fetched<JwkSet>, Error> {
+            panic!("a request")
+        }
+    }
+
+    fn look(cache: &KeyCache, seen: u64, meanwhile: &dyn Fn()) -> Option<u64> {
+        let source = Nowhere { looks: Cell::new(0), at_second_look: meanwhile };
+        let outcome = cache.look_again(&source, "k", seen, Deadline::after(secs(10)));
+        outcome.unwrap().map(|held| held.generation)
+    }
+
+    fn seed(cache: &KeyCache) {
+        let value = JwkSet::parse(r#"{"keys":[]}"#).unwrap();
+        cache.seed(Seed { value, age: secs(0), ttl: secs(60), serves_for: None }, secs(1));
+    }
+
+    #[test]
+    fn keys_that_came_since_are_looked_at_before_the_budget() {
+        let cache = KeyCache::new(secs(60), None);
+        seed(&cache);
+        seed(&cache);
+        cache.unknown.lock().refuse(sha256(b"k"), secs(1));
+        assert_eq!(look(&cache, 1, &|| ()), Some(2));
+        assert_eq!(look(&cache, 2, &|| ()), None, "refused just now, and no other keys");
+    }
+
+    #[test]
+    fn a_kid_that_anothers_request_did_not_bring_may_be_asked_for() {
+        let cache = KeyCache::new(secs(60), None);
+        seed(&cache);
+        assert_eq!(look(&cache, 1, &|| seed(&cache)), Some(2));
+        assert!(!cache.unknown.lock().was_refused(&sha256(b"k"), secs(1)));
     }
 }

@@ -569,4 +569,113 @@ mod tests {
         assert!(cache.get(&Inward, budget).is_err());
         assert_eq!(cache.get(&spy(&cache, Duration::ZERO, true), budget).unwrap().value, 7);
     }
+
+    /// Another caller's doing, at a moment that a test chooses: while this caller looks at the clock for the second time, which is
+    /// after the take-off, or while it fetches.
+    struct Meanwhile<'a> {
+        looks: Cell<u32>,
+        at_second_look: &'a dyn Fn(),
+        in_fetch: &'a dyn Fn(),
+    }
+
+    impl Source<u32> for Meanwhile<'_> {
+        fn monotonic(&self) -> Duration {
+            self.looks.set(self.looks.get() + 1);
+            if self.looks.get() == 2 {
+                (self.at_second_look)();
+            }
+            TTL
+        }
+
+        fn refresh_deadline(&self) -> Deadline {
+            Deadline::after(Duration::from_secs(3))
+        }
+
+        fn fetch(&self, _: Deadline) -> Result<Fetched<u32>, Error> {
+            (self.in_fetch)();
+            Ok(Fetched { value: 9, ttl: TTL })
+        }
+    }
+
+    fn after_takeoff(act: &dyn Fn()) -> Meanwhile<'_> {
+        Meanwhile { looks: Cell::new(0), at_second_look: act, in_fetch: &|| panic!("a second request") }
+    }
+
+    fn while_fetching(act: &dyn Fn()) -> Meanwhile<'_> {
+        Meanwhile { looks: Cell::new(0), at_second_look: &|| (), in_fetch: act }
+    }
+
+    /// A value that is due at [`TTL`].
+    fn seeded(value: u32) -> Refreshing<u32> {
+        let cache = Refreshing::new(Endpoint::Keys, MAX_STALE);
+        cache.seed(seed(value), Duration::ZERO);
+        cache
+    }
+
+    fn seed(value: u32) -> Seed<u32> {
+        Seed { value, age: Duration::ZERO, ttl: TTL, serves_for: None }
+    }
+
+    fn budget() -> Deadline {
+        Deadline::after(Duration::from_secs(10))
+    }
+
+    fn kind<T>(outcome: Result<T, Error>) -> NetworkErrorKind {
+        match outcome {
+            Err(Error::Network(error)) => error.kind(),
+            _ => panic!("no network error"),
+        }
+    }
+
+    #[test]
+    fn what_came_between_plan_and_takeoff_is_taken_without_another_request() {
+        let due = seeded(1);
+        let held = due.get(&after_takeoff(&|| due.seed(seed(2), TTL)), budget).unwrap();
+        assert_eq!((held.value, held.generation), (2, 2));
+
+        let empty = Refreshing::new(Endpoint::Keys, MAX_STALE);
+        assert_eq!(empty.get(&after_takeoff(&|| empty.seed(seed(2), TTL)), budget).unwrap().value, 2);
+
+        let (old, admit) = (seeded(1), |_| panic!("asked for leave"));
+        let (held, asked) = old.refetch(&after_takeoff(&|| old.seed(seed(2), TTL)), 1, budget(), admit).unwrap();
+        assert_eq!((held.value, asked), (2, false));
+        let (held, asked) = old.refetch(&after_takeoff(&|| ()), 1, budget(), admit).unwrap();
+        assert_eq!((held.value, asked), (2, false), "known before any take-off");
+    }
+
+    #[test]
+    fn a_failure_that_came_between_plan_and_takeoff_is_told_without_another_request() {
+        let empty = Refreshing::new(Endpoint::Keys, MAX_STALE);
+        let fails = || drop(empty.state.lock().fail(timeout(), TTL, 0.0));
+        assert_eq!(kind(empty.get(&after_takeoff(&fails), budget)), NetworkErrorKind::Timeout);
+        assert_eq!(kind(empty.refresh_if_due(&after_takeoff(&|| ()), budget())), NetworkErrorKind::Timeout);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_refresh_ahead_of_another() {
+        let due = seeded(1);
+        let another = || {
+            let source = while_fetching(&|| panic!("a second request"));
+            due.refresh_if_due(&source, budget()).unwrap();
+            assert_eq!(due.get(&source, budget).unwrap().value, 1);
+        };
+        assert_eq!(due.get(&while_fetching(&another), budget).unwrap().value, 9);
+        assert_eq!(due.newer_than(1, TTL).unwrap().value, 9);
+    }
+
+    #[test]
+    fn who_waits_for_a_refetch_waits_no_longer_than_its_own_budget_and_never_for_itself() {
+        let old = seeded(1);
+        let join = |deadline| {
+            let source = while_fetching(&|| panic!("a second request"));
+            kind(old.refetch(&source, 1, deadline, |_| Ok(())))
+        };
+        let others = || {
+            assert_eq!(join(budget()), NetworkErrorKind::Reentrant);
+            let waited = std::thread::scope(|scope| scope.spawn(|| join(Deadline::after(Duration::ZERO))).join());
+            assert_eq!(waited.unwrap(), NetworkErrorKind::Timeout);
+        };
+        let (held, asked) = old.refetch(&while_fetching(&others), 1, budget(), |_| Ok(())).unwrap();
+        assert_eq!((held.value, asked), (9, true));
+    }
 }

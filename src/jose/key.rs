@@ -223,6 +223,8 @@ const fn first_and_last(first: u8, between: u8, last: u8) -> [u8; ED25519_LEN] {
 
 #[cfg(test)]
 mod tests {
+    use ring::signature::{Ed25519KeyPair, KeyPair as _};
+
     use super::*;
 
     fn rsa(bits: usize, low: u8) -> Vec<u8> {
@@ -292,6 +294,18 @@ mod tests {
             assert_eq!(key.fits(algorithm), is_rsa, "{algorithm}");
             assert_eq!(rsa_parameters(algorithm).is_some(), is_rsa, "{algorithm}");
         }
+    }
+
+    #[test]
+    fn a_good_signature_verifies_under_an_algorithm_of_the_key_alone() {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let key = VerificationKey::new(Material::Ed25519(pair.public_key().as_ref().to_vec()), None).unwrap();
+        let signature = pair.sign(b"message");
+        for algorithm in Algorithm::ALL {
+            let checked = key.verify(algorithm, b"message", signature.as_ref());
+            assert_eq!(checked.is_some(), algorithm == Algorithm::EdDsa, "{algorithm}");
+        }
+        assert!(key.verify(Algorithm::EdDsa, b"another", signature.as_ref()).is_none());
     }
 
     #[test]

@@ -94,6 +94,7 @@ mod tests {
             (r#"{"cnf":{"x5t#\u0053256":"\u0061bc"}}"#, Some("abc"), [true, true, true]),
             (r#"{"cnf":{"x5t#S256":"abc"}}"#, None, [false, false, true]),
             (r#"{"cnf":{"x5t#S256":"abc"}}"#, Some("abd"), [false, false, false]),
+            (r#"{"cnf":{"x5t#S256":"abc"}}"#, Some("bac"), [false, false, false]),
             (r#"{"cnf":{"x5t#S256":"abc"}}"#, Some("ab"), [false, false, false]),
             (r#"{"cnf":{"x5t#S256":"ab"}}"#, Some("abc"), [false, false, false]),
             (r#"{"cnf":{"x5t#S256":""}}"#, Some("abc"), [false, false, false]),

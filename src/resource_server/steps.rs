@@ -133,4 +133,32 @@ mod tests {
         let (_, last) = Step::ALL.split_at(Step::ALL.len() - Check::ALL.len());
         assert!(last.iter().copied().eq(Check::ALL.map(Step::Check)));
     }
+
+    #[test]
+    fn a_refusal_is_of_the_step_that_makes_it_and_of_no_other() {
+        use TokenErrorKind as Kind;
+        for (kind, expected) in [
+            (Kind::MissingToken, &[][..]),
+            (Kind::TooLong, &[Step::Length]),
+            (Kind::Malformed, &[Step::Form, Step::Claims]),
+            (Kind::CriticalHeader, &[Step::Critical]),
+            (Kind::UnsupportedAlgorithm, &[Step::Algorithm]),
+            (Kind::WrongType, &[Step::Type]),
+            (Kind::UnknownKey, &[Step::Key]),
+            (Kind::UnfitKey, &[Step::Key]),
+            (Kind::AmbiguousKey, &[Step::Key]),
+            (Kind::BadSignature, &[Step::Signature]),
+            (Kind::InvalidClaim, &[Step::Claims, Step::Check(Check::Required)]),
+            (Kind::WrongIssuer, &[Step::Check(Check::Issuer)]),
+            (Kind::Expired, &[Step::Check(Check::Expiry)]),
+            (Kind::NotYetValid, &[Step::Check(Check::Begin)]),
+            (Kind::WrongAudience, &[Step::Check(Check::Audience)]),
+            (Kind::WrongTokenUse, &[Step::Check(Check::TokenUse)]),
+            (Kind::SenderConstrained, &[Step::Check(Check::Sender)]),
+            (Kind::InsufficientScope, &[Step::Check(Check::Scopes)]),
+        ] {
+            let steps: Vec<Step> = Step::ALL.into_iter().filter(|step| step.refuses_with(kind)).collect();
+            assert_eq!(steps, expected, "{kind:?}");
+        }
+    }
 }

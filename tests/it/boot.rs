@@ -39,6 +39,16 @@ fn static_keys_never_ask_the_network() {
 }
 
 #[test]
+fn static_keys_are_in_a_snapshot_as_if_fetched_now() {
+    let world = World::new();
+    let saved = world.builder().static_keys(&world.test.key_set()).build().unwrap().snapshot().unwrap();
+    assert_eq!(world.test.requests(Endpoint::Keys), 0);
+    cut_off(&world);
+    let later = world.builder().snapshot(&saved).build().unwrap();
+    verify(&later, &world.test.token().sign()).unwrap();
+}
+
+#[test]
 fn static_keys_that_are_none_are_a_configuration_error() {
     let world = World::new();
     for keys in ["", "[]", "{}", "{\"keys\":1}"] {

@@ -1,6 +1,5 @@
 //! The text of a JSON object, read once into a tape of nodes.
 
-use std::fmt;
 use std::ops::Range;
 
 use miniserde::de::{Deserialize, Map, Seq, Visitor};
@@ -172,12 +171,6 @@ impl Zeroize for Object {
     fn zeroize(&mut self) {
         self.nodes.clear();
         self.texts.zeroize();
-    }
-}
-
-impl fmt::Debug for Object {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Object(..)")
     }
 }
 

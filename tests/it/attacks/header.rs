@@ -128,6 +128,13 @@ fn a_header_member_of_the_wrong_type_is_refused() {
     attack.row("no alg", &headed(r#"{"kid":"ed"}"#), Malformed);
     attack.row("nothing", &headed("{}"), Malformed);
     attack.row("another name", &headed(r#"{"ALG":"EdDSA","kid":"ed"}"#), Malformed);
+    // What is never read may be anything.
+    for name in ["jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256", "b64", "cty", "zip", "enc", "epk", "nonce", "x"] {
+        for value in ["null", "true", "-1", "1e400", r#""""#, "[]", "{}"] {
+            let header = format!(r#"{{"alg":"EdDSA","kid":"ed","{name}":{value}}}"#);
+            Attack::new().accepted(&format!("{name} {value}"), &headed(header));
+        }
+    }
 }
 
 #[test]
