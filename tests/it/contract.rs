@@ -140,6 +140,49 @@ fn a_resource_server_takes_every_option_and_claims_tell_everything() -> Result<(
     Ok(())
 }
 
+#[test]
+fn every_accessor_of_the_claims_tells_what_the_token_says_or_that_it_is_silent() -> Result<(), Error> {
+    let test = TestIssuer::new();
+    let rs = test.issuer().resource_server().build()?;
+    let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    let token = test
+        .token()
+        .subject("u1")
+        .scope("read write")
+        .claim("iat", 1_700_000_000)
+        .claim("nbf", 1_700_000_001)
+        .claim("jti", "t1")
+        .claim("client_id", "c1")
+        .claim("text", "x")
+        .claim("yes", true)
+        .claim("no", false)
+        .claim("whole", -7)
+        .claim("part", 0.5);
+    let claims = rs.verify_token(&token.sign())?;
+    assert_eq!((claims.issued_at(), claims.not_before()), (at(1_700_000_000), at(1_700_000_001)));
+    assert_eq!((claims.subject(), claims.jwt_id(), claims.client_id()), (Some("u1"), Some("t1"), Some("c1")));
+    assert_eq!((claims.token_use(), claims.scope()), (Some("access"), Some("read write")));
+    assert!(claims.has_scope("read") && claims.has_scope("write") && !claims.has_scope("rea"));
+    assert_eq!((claims.get_str("text"), claims.get_str("yes"), claims.get_str("none")), (Some("x"), None, None));
+    assert_eq!(
+        (claims.get_bool("yes"), claims.get_bool("no"), claims.get_bool("text")),
+        (Some(true), Some(false), None)
+    );
+    assert_eq!((claims.get_i64("whole"), claims.get_i64("part"), claims.get_i64("none")), (Some(-7), None, None));
+    assert_eq!(
+        (claims.get_f64("whole"), claims.get_f64("part"), claims.get_f64("none")),
+        (Some(-7.0), Some(0.5), None)
+    );
+    assert!(claims.confirmation().is_none() && claims.audience().is_empty());
+
+    let bare = format!(r#"{{"iss":"{}","exp":9999999999}}"#, test.url());
+    let claims = rs.verify_token(&test.token().raw_payload(bare).sign())?;
+    assert_eq!((claims.issued_at(), claims.not_before()), (None, None));
+    assert_eq!((claims.subject(), claims.jwt_id(), claims.client_id()), (None, None, None));
+    assert_eq!((claims.token_use(), claims.scope(), claims.scopes().count()), (None, None, 0));
+    Ok(())
+}
+
 #[cfg(feature = "serde")]
 #[test]
 fn claims_become_a_type_of_the_callers() -> Result<(), Error> {
