@@ -19,7 +19,7 @@ use crate::transport::Transport;
 use crate::url::IssuerUrl;
 
 impl Issuer {
-    /// An issuer with the default settings: [`UreqTransport`](crate::UreqTransport), the machine's clock, and the limits of
+    /// An issuer with the default settings: [`UreqTransport`](struct.UreqTransport.html), the machine's clock, and the limits of
     /// [`IssuerBuilder`].
     ///
     /// `url` must be what the tokens carry as `iss`, byte for byte; for Aero2 that is `https://{app}.aero2.dev`.
@@ -99,7 +99,7 @@ impl IssuerBuilder {
     }
 
     /// What sends the requests. To share one among several issuers, pass an `Arc`. Defaults to
-    /// [`UreqTransport`](crate::UreqTransport).
+    /// [`UreqTransport`](struct.UreqTransport.html).
     pub fn transport(mut self, transport: impl Transport + 'static) -> Self {
         self.transport = Some(Box::new(transport));
         self
