@@ -114,6 +114,11 @@ impl Budget {
     pub(crate) fn deadline(&self) -> Deadline {
         *self.end.get_or_init(|| Deadline::after(self.length))
     }
+
+    /// Whether the call came to a moment at which it may have waited, so that what it read of the time before may be old.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.end.get().is_some()
+    }
 }
 
 /// The end of one call's total budget.

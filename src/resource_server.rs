@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
@@ -149,42 +150,48 @@ impl ResourceServer {
         expectation: &Expectation<'_>,
     ) -> Result<Claims, Error> {
         let Inner { issuer, verified, .. } = &*self.0;
-        self.admit(token, &mut ())?;
+        let wall = self.admit(token, &mut ())?;
         let budget = issuer.budget();
         let Some(verified) = verified else {
-            return self.verify_signature(read(token), expectation, &budget, &mut ()).map(|token| token.claims);
+            return self.verify_signature(read(token), expectation, wall, &budget, &mut ()).map(|token| token.claims);
         };
         let digest = TokenDigest::of(token);
         if let Some(known) = verified.get(digest) {
-            let keys = issuer.keys(|| budget.deadline())?;
+            let (keys, wall) = self.keys(&budget, wall)?;
             if keys.value.serves(&known.key, known.algorithm) {
-                return self.verify_again(known, &keys, expectation);
+                return self.verify_again(known, &keys, expectation, wall);
             }
         }
-        let fresh = self.verify_signature(read(token), expectation, &budget, &mut ())?;
+        let fresh = self.verify_signature(read(token), expectation, wall, &budget, &mut ())?;
         verified.insert(digest, fresh.clone());
         Ok(fresh.claims)
     }
 
     fn read<'t>(&self, token: &'t str) -> Result<Presented<'t>, TokenErrorKind> {
         let known = self.0.header.lock().clone();
-        Presented::read(token, known.as_ref())
+        Presented::read(token, known)
     }
 
+    /// Keeps the header for the next token.
     fn remember(&self, header: &Arc<Header>) {
-        let mut last = self.0.header.lock();
-        if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, header)) {
-            *last = Some(header.clone());
-        }
+        let last = self.0.header.lock().replace(header.clone());
+        drop(last);
     }
 
-    /// What comes before any look into the token.
-    fn admit(&self, token: &str, trace: &mut impl Trace) -> Result<(), Error> {
-        self.0.issuer.wall()?;
+    /// What comes before any look into the token; gives the time.
+    fn admit(&self, token: &str, trace: &mut impl Trace) -> Result<SystemTime, Error> {
+        let wall = self.0.issuer.wall()?;
         trace.passed(Step::Clock);
         self.0.policy.check_length(token).map_err(Error::token)?;
         trace.passed(Step::Length);
-        Ok(())
+        Ok(wall)
+    }
+
+    /// The keys, and the time at which they are here: `wall`, unless it may have passed since.
+    fn keys(&self, budget: &Budget, wall: SystemTime) -> Result<(HeldKeys, SystemTime), Error> {
+        let keys = self.0.issuer.keys(|| budget.deadline())?;
+        let wall = if budget.has_begun() { self.0.issuer.wall()? } else { wall };
+        Ok((keys, wall))
     }
 
     /// A token whose signature is known to be good: all that depends on time and policy.
@@ -193,9 +200,10 @@ impl ResourceServer {
         known: VerifiedToken,
         keys: &HeldKeys,
         expectation: &Expectation<'_>,
+        wall: SystemTime,
     ) -> Result<Claims, Error> {
         let Inner { issuer, policy, .. } = &*self.0;
-        let checked = check_claims(known.claims.set(), policy, expectation, issuer.wall()?, &mut ());
+        let checked = check_claims(known.claims.set(), policy, expectation, wall, &mut ());
         checked.map_err(|kind| refusal(kind, policy, expectation))?;
         issuer.events().count(Count::VerifiedCacheHit);
         self.note_staleness(keys);
@@ -206,6 +214,7 @@ impl ResourceServer {
         &self,
         presented: Result<Presented<'_>, TokenErrorKind>,
         expectation: &Expectation<'_>,
+        wall: SystemTime,
         budget: &Budget,
         trace: &mut impl Trace,
     ) -> Result<VerifiedToken, Error> {
@@ -215,9 +224,9 @@ impl ResourceServer {
         trace.header(presented.algorithm(), presented.kid());
         presented.check_header(policy).map_err(Error::token)?;
         trace.passed(Step::Type);
-        let mut keys = issuer.keys(|| budget.deadline())?;
+        let (mut keys, wall) = self.keys(budget, wall)?;
         trace.keys(&keys.value, keys.stale);
-        let mut verdict = presented.check(&keys.value, policy, expectation, issuer.wall()?, trace);
+        let mut verdict = presented.check(&keys.value, policy, expectation, wall, trace);
         if let (Verdict::UnknownKid { worth_a_fetch: true }, Some(kid)) = (&verdict, presented.kid()) {
             let newer = issuer.look_again(kid, keys.generation, budget.deadline());
             let newer = newer.inspect_err(|error| self.note_limit(error))?;
@@ -229,7 +238,7 @@ impl ResourceServer {
         }
         match verdict {
             Verdict::Verified { claims, key, algorithm } => {
-                self.remember(presented.header());
+                presented.new_header().into_iter().for_each(|header| self.remember(header));
                 self.note_staleness(&keys);
                 Ok(VerifiedToken { claims, key, algorithm })
             }
@@ -243,8 +252,9 @@ impl ResourceServer {
 
     /// Every step, whatever the caches know of the token and its header.
     fn verify_traced(&self, token: &str, expectation: &Expectation<'_>, trace: &mut impl Trace) -> Result<(), Error> {
-        self.admit(token, trace)?;
-        self.verify_signature(Presented::read(token, None), expectation, &self.0.issuer.budget(), trace).map(drop)
+        let wall = self.admit(token, trace)?;
+        let budget = self.0.issuer.budget();
+        self.verify_signature(Presented::read(token, None), expectation, wall, &budget, trace).map(drop)
     }
 
     fn note_staleness(&self, keys: &HeldKeys) {

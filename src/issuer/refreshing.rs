@@ -238,6 +238,7 @@ struct Entry<T> {
     /// How old the value was when it came here: a fetched one is new, one from a snapshot is not.
     age_then: Duration,
     ttl: Duration,
+    due_at_age: Duration,
     serves_for: Duration,
     fetched: bool,
 }
@@ -251,7 +252,7 @@ impl<T: Clone> State<T> {
         let Some(held) = self.present(now) else {
             return self.failure(heed, now).map_or(Plan::Fetch, Plan::Fail);
         };
-        let due = self.entry.as_ref().is_some_and(|entry| entry.age(now) >= entry.ttl.mul_f64(REFRESH_AHEAD));
+        let due = self.entry.as_ref().is_some_and(|entry| entry.age(now) >= entry.due_at_age);
         if due && self.backoff.wait(now).is_none() { Plan::RefreshAhead(held) } else { Plan::Serve(held) }
     }
 
@@ -276,10 +277,11 @@ impl<T: Clone> State<T> {
         self.generation = self.generation.wrapping_add(1);
         let Fetched { value, ttl } = fetched;
         let serves_for = ttl.saturating_add(self.max_stale);
-        let (generation, age_then) = (self.generation, Duration::ZERO);
-        self.entry =
-            Some(Entry { value: value.clone(), generation, since: now, age_then, ttl, serves_for, fetched: true });
-        (Held { value, generation, stale: false }, replaced)
+        let (generation, since, age_then, fetched) = (self.generation, now, Duration::ZERO, true);
+        let due_at_age = ttl.mul_f64(REFRESH_AHEAD);
+        let held = Held { value: value.clone(), generation, stale: false };
+        self.entry = Some(Entry { value, generation, since, age_then, ttl, due_at_age, serves_for, fetched });
+        (held, replaced)
     }
 
     /// Takes a value that was not fetched now, unless a fetched one is held already.
@@ -291,7 +293,8 @@ impl<T: Clone> State<T> {
         let Seed { value, age, ttl, serves_for } = seed;
         let serves_for = serves_for.unwrap_or_else(|| ttl.saturating_add(self.max_stale));
         let (generation, since, age_then, fetched) = (self.generation, now, age, false);
-        self.entry = Some(Entry { value, generation, since, age_then, ttl, serves_for, fetched });
+        let due_at_age = ttl.mul_f64(REFRESH_AHEAD);
+        self.entry = Some(Entry { value, generation, since, age_then, ttl, due_at_age, serves_for, fetched });
     }
 
     /// Notes a failure; the value held, if any, stays. Gives back as [`store`](Self::store) does.

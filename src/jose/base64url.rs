@@ -1,27 +1,37 @@
 //! Canonical base64url without padding (RFC 7515 §2).
 
+use std::sync::LazyLock;
+
 use base64::engine::Engine;
 use base64::engine::general_purpose::NO_PAD;
 
 /// The bytes of `text`; `None` for padding, the standard alphabet, white space, and non-zero trailing bits.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
-    engine().decode(text).ok()
+    ENGINE.decode(text).ok()
 }
 
 /// As [`decode`], after what is in `bytes` already.
 pub(crate) fn append(text: &str, bytes: &mut Vec<u8>) -> Option<()> {
-    engine().decode_vec(text, bytes).ok()
+    ENGINE.decode_vec(text, bytes).ok()
 }
 
-/// The library's vector instructions where the processor has them (it looks once): decoding is a third of what a verification costs
-/// besides the signature check.
+/// The library's vector instructions where the processor has them: without, decoding would be a third of what a verification costs besides
+/// the signature check. A constant but for the look at the processor; its tables cost as much to make as a short text to decode.
+static ENGINE: LazyLock<ForThisProcessor> = LazyLock::new(engine);
+
 #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
-fn engine() -> base64::engine::Simd {
+type ForThisProcessor = base64::engine::Simd;
+
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
+fn engine() -> ForThisProcessor {
     base64::engine::Simd::url_safe(NO_PAD)
 }
 
 #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
-fn engine() -> base64::engine::GeneralPurpose {
+type ForThisProcessor = base64::engine::GeneralPurpose;
+
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
+fn engine() -> ForThisProcessor {
     base64::engine::GeneralPurpose::new(&base64::alphabet::URL_SAFE, NO_PAD)
 }
 

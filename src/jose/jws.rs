@@ -33,6 +33,7 @@ use crate::jose::key::{SignatureChecked, VerificationKey};
 pub struct CompactJws<'a> {
     signing_input: &'a str,
     header: Arc<Header>,
+    header_was_known: bool,
     /// The payload, and after it the signature: one allocation for both.
     payload_and_signature: Vec<u8>,
     payload_len: usize,
@@ -101,22 +102,22 @@ impl<'a> CompactJws<'a> {
     }
 
     /// As [`parse`](Self::parse); a header of the same segment as `known` is not read again.
-    pub(crate) fn read(token: &'a str, known: Option<&Arc<Header>>) -> Result<Self, TokenErrorKind> {
+    pub(crate) fn read(token: &'a str, known: Option<Arc<Header>>) -> Result<Self, TokenErrorKind> {
         let (header, payload, signature) = split(token).ok_or(TokenErrorKind::Malformed)?;
         let signing_input = token.get(..header.len() + 1 + payload.len()).ok_or(TokenErrorKind::Malformed)?;
         let mut bytes = Vec::with_capacity(payload.len() + signature.len());
         base64url::append(payload, &mut bytes).ok_or(TokenErrorKind::Malformed)?;
         let payload_len = bytes.len();
         base64url::append(signature, &mut bytes).ok_or(TokenErrorKind::Malformed)?;
-        let header = match known {
-            Some(known) if known.segment == header => known.clone(),
-            _ => Arc::new(Header::read(header)?),
-        };
-        Ok(Self { signing_input, header, payload_and_signature: bytes, payload_len })
+        let known = known.filter(|known| known.segment == header);
+        let header_was_known = known.is_some();
+        let header = known.map_or_else(|| Header::read(header).map(Arc::new), Ok)?;
+        Ok(Self { signing_input, header, header_was_known, payload_and_signature: bytes, payload_len })
     }
 
-    pub(crate) fn header(&self) -> &Arc<Header> {
-        &self.header
+    /// The header, if it had to be read.
+    pub(crate) fn new_header(&self) -> Option<&Arc<Header>> {
+        if self.header_was_known { None } else { Some(&self.header) }
     }
 
     pub(crate) fn check(&self, key: &VerificationKey) -> Option<SignatureChecked> {

@@ -53,7 +53,8 @@ impl VerifiedTokens {
 
     pub(crate) fn insert(&self, token: TokenDigest, verified: VerifiedToken) {
         if let Some(shard) = self.shard(token) {
-            shard.lock().insert(token, verified);
+            let evicted = shard.lock().insert(token, verified);
+            drop(evicted);
         }
     }
 

@@ -48,6 +48,20 @@ fn what_is_wrong_with_a_token_by_itself_costs_no_request() {
 }
 
 #[test]
+fn a_token_that_ends_while_its_keys_are_fetched_is_expired() {
+    let world = World::new();
+    let (transport, clock) = (world.test.transport(), world.clock.clone());
+    let slow = move |request: &Request<'_>| {
+        clock.advance(secs(50));
+        transport.send(request)
+    };
+    let rs = server(&world.builder().transport(slow).build().unwrap());
+    let token = || world.test.token().lifetime(secs(60)).sign();
+    assert_eq!(token_kind(rs.verify_token(&token())), TokenErrorKind::Expired);
+    assert!(rs.verify_token(&token()).is_ok(), "now the keys are here");
+}
+
+#[test]
 fn concurrent_first_callers_share_one_fetch() {
     let world = World::new();
     let rs = server(&world.issuer());

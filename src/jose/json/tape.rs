@@ -141,12 +141,13 @@ impl Object {
     }
 
     fn keep(&mut self, text: &str) -> miniserde::Result<Span> {
-        let start = index(self.texts.len())?;
-        if self.texts.capacity() - self.texts.len() < text.len() {
+        let (start, room) = (self.texts.len(), self.texts.capacity());
+        let end = start.saturating_add(text.len());
+        if end > room {
             self.grow(text.len());
         }
         self.texts.push_str(text);
-        Ok(Span { start, end: index(self.texts.len())? })
+        Ok(Span { start: index(start)?, end: index(end)? })
     }
 
     /// Not in place, since that would leave a copy of what may be a token in freed memory.
