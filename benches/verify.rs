@@ -29,14 +29,17 @@ mod fixture;
 mod harness;
 
 use fixture::{AUDIENCE, Fixture};
-use harness::{Contender, ratio, run};
+use harness::{Contender, median, ratio, run};
 
 type Part = (&'static str, fn());
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 12] = [
     ("verify", verify),
     ("repeated", repeated),
     ("threads", threads),
+    ("many-verify", || many("verify_token, RS256")),
+    ("many-repeated", || many("verify_token, repeated")),
+    ("many-token", || many("access_token, cached")),
     ("m2m", m2m),
     ("token-size", token_size),
     ("key-set", key_set),
@@ -109,6 +112,31 @@ fn threads() {
         "calls a second with two threads by calls a second with one, the best of 40 turns each; 64 threads share the two cores\n"
     );
     println!("| | 1 thread, calls/s | 2 threads | 64 threads |\n|---|---|---|---|");
+    each_shared(|name, call| {
+        let turns: Vec<[f64; 3]> = (0..40).map(|_| [1, 2, 64].map(|n| Turn::of(n, call).calls_per_second())).collect();
+        let [single, two, many] = [0, 1, 2].map(|n| turns.iter().map(|turn| turn[n]).fold(0.0, f64::max));
+        println!("| {name} | {single:.0} | × {:.2} | × {:.2} |", two / single, many / single);
+    });
+}
+
+/// One row of `threads` for two seconds, for `scripts/contention` to profile.
+fn many(wanted: &str) {
+    println!("| 64 threads | calls/s | waits for a lock, per million calls |\n|---|---|---|");
+    each_shared(|name, call| {
+        if name == wanted {
+            let turns: Vec<Turn> = (0..50).map(|_| Turn::of(64, call)).collect();
+            let calls = turns.iter().map(|turn| turn.calls).sum::<u64>();
+            let speed = median(turns.iter().map(Turn::calls_per_second).collect());
+            // Linux alone counts them.
+            let waits = turns.iter().map(|turn| turn.waits).sum::<Option<u64>>();
+            let waits = waits.map_or("-".to_owned(), |waits| format!("{:.1}", waits as f64 * 1e6 / calls as f64));
+            println!("| {name} | {speed:.0} | {waits} |");
+        }
+    });
+}
+
+/// What threads share: ring alone for comparison, and one handle of each kind.
+fn each_shared(mut measure: impl FnMut(&str, &(dyn Fn() + Sync))) {
     let f = Fixture::new(Algorithm::Rs256);
     let caching = f.issuer.resource_server().audience(AUDIENCE).verified_token_cache(1024).build().unwrap();
     // Each thread has a token of its own, as callers have.
@@ -124,34 +152,53 @@ fn threads() {
         ("verify_token, repeated", &|| drop(caching.verify_token(own()).unwrap())),
         ("access_token, cached", &|| drop(m2m.access_token().unwrap())),
     ];
-    for (name, call) in rows {
-        let turns: Vec<[f64; 3]> = (0..40).map(|_| [1, 2, 64].map(|n| calls_per_second(n, call))).collect();
-        let [single, two, many] = [0, 1, 2].map(|n| turns.iter().map(|turn| turn[n]).fold(0.0, f64::max));
-        println!("| {name} | {single:.0} | × {:.2} | × {:.2} |", two / single, many / single);
-    }
+    rows.into_iter().for_each(|(name, call)| measure(name, call));
 }
 
 /// One window for all threads: a thread that had no turn in it adds nothing.
-fn calls_per_second(threads: usize, call: &(dyn Fn() + Sync)) -> f64 {
-    let (ready, stop) = (Barrier::new(threads + 1), AtomicBool::new(false));
-    thread::scope(|scope| {
-        let work = || {
+struct Turn {
+    calls: u64,
+    /// How often a thread slept: inside a call it has nothing else to wait for than a lock.
+    waits: Option<u64>,
+    window: Duration,
+}
+
+impl Turn {
+    fn of(threads: usize, call: &(dyn Fn() + Sync)) -> Self {
+        let (ready, stop) = (Barrier::new(threads + 1), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let work = || {
+                ready.wait();
+                let (mut calls, before) = (0, sleeps());
+                while !stop.load(Relaxed) {
+                    (0..16).for_each(|_| call());
+                    calls += 16;
+                }
+                (calls, sleeps().zip(before).map(|(after, before)| after - before))
+            };
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let start = Instant::now();
             ready.wait();
-            let mut calls = 0u32;
-            while !stop.load(Relaxed) {
-                (0..16).for_each(|_| call());
-                calls += 16;
+            thread::sleep(Duration::from_millis(40));
+            stop.store(true, Relaxed);
+            let counted: Vec<(u64, Option<u64>)> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
+            Self {
+                calls: counted.iter().map(|(calls, _)| calls).sum(),
+                waits: counted.iter().map(|(_, waits)| *waits).sum(),
+                window: start.elapsed(),
             }
-            calls
-        };
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let start = Instant::now();
-        ready.wait();
-        thread::sleep(Duration::from_millis(40));
-        stop.store(true, Relaxed);
-        let calls: u32 = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
-        f64::from(calls) / start.elapsed().as_secs_f64()
-    })
+        })
+    }
+
+    fn calls_per_second(&self) -> f64 {
+        self.calls as f64 / self.window.as_secs_f64()
+    }
+}
+
+/// How often this thread gave the processor up to wait for something, as Linux counts it.
+fn sleeps() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/thread-self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
 }
 
 fn m2m() {
