@@ -237,9 +237,11 @@ impl Entry {
     /// As [`store`](Self::store).
     fn fail(&mut self, error: Error, now: Duration, draw: f64) -> Option<Error> {
         self.phase = self.phase.failed();
-        match asked_to_wait(&error) {
-            None if binds(&error) => self.backoff.refused(now, REFUSAL_REMEMBERED),
-            asked => self.backoff.failed(now, asked, draw),
+        let asked = asked_to_wait(&error);
+        if is_refusal(&error) {
+            self.backoff.refused(now, asked.unwrap_or_default().max(REFUSAL_REMEMBERED));
+        } else {
+            self.backoff.failed(now, asked, draw);
         }
         self.last_error.replace(error)
     }
@@ -288,7 +290,12 @@ fn moment(now: Now) -> Moment {
 /// Whether the failure keeps everybody from asking again, `force_refresh` included: the issuer said when to come back, or gave an
 /// answer that will not change by itself.
 fn binds(error: &Error) -> bool {
-    asked_to_wait(error).is_some() || matches!(error, Error::OAuth(_) if !error.is_retryable())
+    asked_to_wait(error).is_some() || is_refusal(error)
+}
+
+/// An OAuth error that is no matter of time.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::OAuth(_)) && !error.is_retryable()
 }
 
 /// The token endpoint's `Retry-After`. A wait for another endpoint may be our own caution, and that one's cache keeps it.

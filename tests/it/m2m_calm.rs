@@ -223,6 +223,24 @@ fn an_oauth_error_that_is_not_retryable_is_remembered_for_10_seconds_and_binds_e
 }
 
 #[test]
+fn an_oauth_error_with_a_retry_after_is_remembered_for_the_longer_of_both() {
+    for (retry_after, remembered) in [("2", 10), ("40", 40)] {
+        let world = world();
+        let m2m = client(&world.issuer());
+        let fault = Fault::json(400, r#"{"error":"invalid_scope"}"#).header("retry-after", retry_after);
+        world.test.fail(Endpoint::Token, 1, fault);
+        m2m.access_token().unwrap_err();
+        world.clock.advance(secs(remembered) - Duration::from_millis(1));
+        for options in [TokenOptions::new(), forced()] {
+            assert!(matches!(m2m.access_token_with(&options), Err(Error::OAuth(_))), "{retry_after}");
+        }
+        assert_eq!(minted(&world), 1);
+        world.clock.advance(Duration::from_millis(1));
+        m2m.access_token().unwrap();
+    }
+}
+
+#[test]
 fn an_oauth_error_that_is_retryable_is_a_plain_failure() {
     let world = world();
     let m2m = client(&world.issuer());
