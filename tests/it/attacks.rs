@@ -18,6 +18,7 @@ use std::time::UNIX_EPOCH;
 use aero2::testing::ManualClock;
 use aero2::{Claims, Error, Issuer, Request, ResourceServer, Response, TokenErrorKind, TransportError};
 
+use crate::support::recorder::Recorder;
 use crate::support::secs;
 
 /// Tokens of one class, against one key set.
@@ -93,7 +94,7 @@ impl Attack {
             };
             Ok(Response::new(200, [], body.into_bytes()))
         };
-        let issuer = Issuer::builder(forge::ISSUER).transport(transport).clock(clock).build().unwrap();
+        let issuer = Issuer::builder(forge::ISSUER).transport(Recorder::new(transport)).clock(clock).build().unwrap();
         let server = issuer.resource_server().audience(forge::AUDIENCE).required_scopes(["read"]);
         let server = server.max_token_bytes(self.max_token_bytes);
         let server = if cache { server.verified_token_cache(16) } else { server };

@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use aero2::testing::{Endpoint, Fault, ManualClock, TestIssuer};
 use aero2::{Clock, Error, Event, Issuer, IssuerBuilder, NetworkErrorKind, TokenErrorKind};
 
+use crate::support::recorder::Recorder;
 use crate::support::{World, network_kind, secs, token_kind};
 
 fn cut_off(world: &World) {
@@ -103,7 +104,7 @@ fn a_snapshot_of_another_issuer_or_a_damaged_one_is_a_configuration_error() {
     let world = World::new();
     let saved = world.issuer().snapshot().unwrap();
     let other = TestIssuer::builder().url("https://other.example").build();
-    let foreign = Issuer::builder(other.url()).transport(other.transport()).snapshot(&saved).build();
+    let foreign = Issuer::builder(other.url()).transport(Recorder::new(other.transport())).snapshot(&saved).build();
     assert!(foreign.unwrap_err().to_string().contains("of another issuer"));
     let half = &saved[..saved.len() / 2];
     assert!(matches!(world.builder().snapshot(half).build(), Err(Error::Config(_))));
@@ -154,7 +155,8 @@ fn the_skew_of_the_clocks_is_told_and_never_applied() {
     let world = World::new();
     let behind = ManualClock::new();
     behind.set_wall(world.clock.wall() - secs(100));
-    let builder = Issuer::builder(world.test.url()).transport(world.test.transport()).clock(behind.clone());
+    let builder =
+        Issuer::builder(world.test.url()).transport(Recorder::new(world.test.transport())).clock(behind.clone());
     let (builder, events) = listening(builder);
     let issuer = builder.build().unwrap();
     assert_eq!(issuer.stats().clock_skew(), None);
@@ -177,7 +179,7 @@ fn a_small_skew_is_measured_without_a_word() {
     let world = World::new();
     let near = ManualClock::new();
     near.set_wall(world.clock.wall() + Duration::from_secs(30));
-    let builder = Issuer::builder(world.test.url()).transport(world.test.transport()).clock(near);
+    let builder = Issuer::builder(world.test.url()).transport(Recorder::new(world.test.transport())).clock(near);
     let (builder, events) = listening(builder);
     let issuer = builder.build().unwrap();
     issuer.preload().unwrap();
@@ -227,7 +229,8 @@ mod file {
         let world = World::new();
         let saved = world.issuer().snapshot().unwrap();
         let other = TestIssuer::builder().url("https://other.example").clock(world.clock.clone()).build();
-        let foreign = Issuer::builder(other.url()).transport(other.transport()).clock(world.clock.clone()).build();
+        let foreign =
+            Issuer::builder(other.url()).transport(Recorder::new(other.transport())).clock(world.clock.clone()).build();
         for (name, text, mode, why) in [
             ("half", saved[..saved.len() / 2].to_owned(), 0o600, "not a snapshot"),
             ("empty", String::new(), 0o600, "not a snapshot"),

@@ -9,13 +9,13 @@ use aero2::jose::Algorithm;
 use aero2::testing::{Endpoint, TestIssuer};
 use aero2::{ByIssuer, Error, ResourceServer, TokenErrorKind, VerifyOptions};
 
-use crate::support::token_kind;
+use crate::support::{recorded, token_kind};
 
 const ACME: &str = "https://acme.aero2.dev";
 const GLOBEX: &str = "https://globex.aero2.dev";
 
 fn server(test: &TestIssuer) -> ResourceServer {
-    test.issuer().resource_server().build().unwrap()
+    recorded(test).resource_server().build().unwrap()
 }
 
 fn two() -> (TestIssuer, TestIssuer, ByIssuer) {
@@ -114,7 +114,7 @@ fn a_token_of_one_tenant_never_verifies_at_another_even_if_both_publish_the_same
     let token = acme.token().sign();
     assert_eq!(token_kind(server(&globex).verify_token(&token)), TokenErrorKind::WrongIssuer);
     assert_eq!(tenants.verify_token(&token).unwrap().issuer(), ACME);
-    let cached = globex.issuer().resource_server().verified_token_cache(8).build().unwrap();
+    let cached = recorded(&globex).resource_server().verified_token_cache(8).build().unwrap();
     for _ in 0..2 {
         assert_eq!(token_kind(cached.verify_token(&token)), TokenErrorKind::WrongIssuer);
     }
@@ -153,7 +153,7 @@ fn the_options_of_a_call_count_at_every_tenant() {
 #[test]
 fn each_tenant_has_its_own_limit_of_length() {
     let (acme, globex) = (TestIssuer::with_url(ACME), TestIssuer::with_url(GLOBEX));
-    let limited = |test: &TestIssuer, bytes| test.issuer().resource_server().max_token_bytes(bytes).build().unwrap();
+    let limited = |test: &TestIssuer, bytes| recorded(test).resource_server().max_token_bytes(bytes).build().unwrap();
     let (small, large) = (acme.token().sign(), globex.token().claim("x", "x".repeat(1000)).sign());
     let tenants = ByIssuer::new([limited(&acme, small.len()), limited(&globex, large.len())]).unwrap();
     tenants.verify_token(&small).unwrap();

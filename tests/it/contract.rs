@@ -15,6 +15,9 @@ use aero2::{
     TransportError, VerifyOptions,
 };
 
+use crate::support::recorded;
+use crate::support::recorder::Recorder;
+
 fn is_handle<T: Clone + Send + Sync + Debug + 'static>() {}
 fn is_shared<T: Send + Sync + 'static>() {}
 fn is_copy<T: Copy + Eq + Debug + Send + Sync>() {}
@@ -49,7 +52,7 @@ fn an_issuer_takes_every_option() -> Result<(), Error> {
     let test = TestIssuer::new();
     let clock = ManualClock::new();
     let issuer = Issuer::builder(test.url())
-        .transport(test.transport())
+        .transport(Recorder::new(test.transport()))
         .clock(clock.clone())
         .timeout(Duration::from_secs(10))
         .refresh_timeout(Duration::from_secs(3))
@@ -73,12 +76,12 @@ fn an_issuer_takes_every_option() -> Result<(), Error> {
     ];
     assert_eq!(counts, [1, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
     Issuer::builder(test.url())
-        .transport(Arc::new(test.transport()))
+        .transport(Arc::new(Recorder::new(test.transport())))
         .clock(Arc::new(clock.clone()))
         .build()?
         .preload()?;
-    Issuer::builder(test.url()).transport(test.clone()).clock(clock.clone()).build()?.preload()?;
-    let boxed: Box<dyn Transport> = Box::new(test.transport());
+    Issuer::builder(test.url()).transport(Recorder::new(test.clone())).clock(clock.clone()).build()?.preload()?;
+    let boxed: Box<dyn Transport> = Box::new(Recorder::new(test.transport()));
     let clock: Box<dyn Clock> = Box::new(clock);
     Issuer::builder(test.url()).transport(boxed).clock(clock).build()?.preload()?;
     let closure = |_: &Request<'_>| -> Result<Response, TransportError> {
@@ -92,7 +95,7 @@ fn an_issuer_takes_every_option() -> Result<(), Error> {
 #[test]
 fn a_resource_server_takes_every_option_and_claims_tell_everything() -> Result<(), Error> {
     let test = TestIssuer::new();
-    let issuer = test.issuer();
+    let issuer = recorded(&test);
     let rs = issuer
         .resource_server()
         .audience("my-service")
@@ -143,7 +146,7 @@ fn a_resource_server_takes_every_option_and_claims_tell_everything() -> Result<(
 #[test]
 fn every_accessor_of_the_claims_tells_what_the_token_says_or_that_it_is_silent() -> Result<(), Error> {
     let test = TestIssuer::new();
-    let rs = test.issuer().resource_server().build()?;
+    let rs = recorded(&test).resource_server().build()?;
     let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
     let token = test
         .token()
@@ -193,10 +196,11 @@ fn claims_become_a_type_of_the_callers() -> Result<(), Error> {
     }
     let test = TestIssuer::new();
     let claims =
-        test.issuer().resource_server().build()?.verify_token(&test.token().subject("u").claim("level", 7).sign())?;
+        recorded(&test).resource_server().build()?.verify_token(&test.token().subject("u").claim("level", 7).sign())?;
     assert_eq!(claims.deserialize::<MyClaims>()?, MyClaims { sub: "u".into(), level: 7 });
     assert_eq!(serde_json::to_value(&claims).unwrap()["level"], 7);
-    let other = test.issuer().resource_server().build()?.verify_token(&test.token().claim("level", "seven").sign())?;
+    let other =
+        recorded(&test).resource_server().build()?.verify_token(&test.token().claim("level", "seven").sign())?;
     assert!(
         matches!(other.deserialize::<MyClaims>(), Err(Error::Token(e)) if e.kind() == TokenErrorKind::InvalidClaim)
     );
@@ -206,7 +210,7 @@ fn claims_become_a_type_of_the_callers() -> Result<(), Error> {
 #[test]
 fn an_m2m_client_takes_every_option_and_a_token_tells_everything() -> Result<(), Error> {
     let test = TestIssuer::new();
-    let issuer = test.issuer();
+    let issuer = recorded(&test);
     let m2m = issuer
         .m2m_client(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET)
         .default_scope("api:read api:write")
@@ -233,7 +237,7 @@ fn an_m2m_client_takes_every_option_and_a_token_tells_everything() -> Result<(),
 #[test]
 fn secrets_come_from_text_environment_file_and_function() -> Result<(), Error> {
     let test = TestIssuer::new();
-    let issuer = test.issuer();
+    let issuer = recorded(&test);
     let mint =
         |secret: SecretSource| issuer.m2m_client(TestIssuer::CLIENT_ID, secret).build()?.access_token().map(drop);
     mint(TestIssuer::CLIENT_SECRET.into())?;
@@ -265,7 +269,7 @@ fn names_are_taken_however_they_are_held() -> Result<(), Error> {
     let owned: Vec<String> = NAMES.iter().map(|name| (*name).to_owned()).collect();
     let test = TestIssuer::new();
     test.register_client("svc", &secret, NAMES);
-    let issuer = test.issuer();
+    let issuer = recorded(&test);
     let token = test.token().subject(&name).audience(name.clone()).scope(format!("{name} billing")).sign();
     for builder in [
         issuer.resource_server().audiences(NAMES).required_scopes(NAMES),
@@ -291,7 +295,7 @@ fn names_are_taken_however_they_are_held() -> Result<(), Error> {
 #[test]
 fn introspection_and_revocation_take_what_they_say() -> Result<(), Error> {
     let test = TestIssuer::new();
-    let issuer = test.issuer();
+    let issuer = recorded(&test);
     test.register_resource_server("my-service", "secret");
     let introspector = issuer.introspector("my-service", "secret").build()?;
     let token = test.token().audience("my-service").sign();
@@ -315,7 +319,7 @@ fn introspection_and_revocation_take_what_they_say() -> Result<(), Error> {
 #[test]
 fn errors_answer_what_callers_ask() {
     let test = TestIssuer::new();
-    let wrong = test.issuer().m2m_client(TestIssuer::CLIENT_ID, "wrong").build().unwrap().access_token().unwrap_err();
+    let wrong = recorded(&test).m2m_client(TestIssuer::CLIENT_ID, "wrong").build().unwrap().access_token().unwrap_err();
     let (retryable, wait, status, challenge): (bool, Option<Duration>, u16, Option<String>) =
         (wrong.is_retryable(), wrong.retry_after(), wrong.http_status(), wrong.www_authenticate(Some("realm")));
     assert_eq!((retryable, wait, status, challenge), (false, None, 500, None));

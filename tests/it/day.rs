@@ -4,6 +4,7 @@ use aero2::jose::Algorithm;
 use aero2::testing::{Endpoint, Fault, ManualClock, TestIssuer};
 use aero2::{Clock, Error, Issuer, NetworkErrorKind, ResourceServer, TokenErrorKind};
 
+use crate::support::recorder::Recorder;
 use crate::support::{secs, token_kind};
 
 const STEP: u64 = 10;
@@ -25,7 +26,11 @@ impl Day {
     fn new() -> Self {
         let clock = ManualClock::new();
         let test = TestIssuer::builder().clock(clock.clone()).algorithm(Algorithm::Es256).build();
-        let issuer = Issuer::builder(test.url()).transport(test.transport()).clock(clock.clone()).build().unwrap();
+        let issuer = Issuer::builder(test.url())
+            .transport(Recorder::new(test.transport()))
+            .clock(clock.clone())
+            .build()
+            .unwrap();
         let rs = issuer.resource_server().audience("orders").build().unwrap();
         Self { test, clock, rs, issuer, tokens: Vec::new(), accepted: 0, refused: 0 }
     }

@@ -4,7 +4,7 @@ use aero2::jose::Algorithm;
 use aero2::testing::{Endpoint, Fault, Json, TestIssuer};
 use aero2::{CheckOutcome, Error, Explanation, ResourceServer, TokenErrorKind, VerifyOptions};
 
-use crate::support::{World, secs, token_kind};
+use crate::support::{World, recorded, secs, token_kind};
 
 const NAMES: [&str; 18] = [
     "clock",
@@ -45,7 +45,7 @@ fn failed(explanation: &Explanation) -> Option<(&'static str, String)> {
 }
 
 fn server(test: &TestIssuer) -> ResourceServer {
-    test.issuer().resource_server().audience("orders").required_scopes(["read", "write"]).build().unwrap()
+    recorded(test).resource_server().audience("orders").required_scopes(["read", "write"]).build().unwrap()
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn details_help_with_what_goes_wrong_most() {
     );
     let bound = detail(token().claim("cnf", Json::object([("jkt", "abc")])));
     assert_eq!(bound, "SenderConstrained: bound to a DPoP key; certificate shown: none");
-    let only_rs = test.issuer().resource_server().algorithms([Algorithm::Es256, Algorithm::EdDsa]).build().unwrap();
+    let only_rs = recorded(&test).resource_server().algorithms([Algorithm::Es256, Algorithm::EdDsa]).build().unwrap();
     let (_, algorithm) = failed(&only_rs.explain(&token().sign())).unwrap();
     assert_eq!(algorithm, "UnsupportedAlgorithm: RS256; expected ES256, EdDSA");
 }
@@ -226,7 +226,7 @@ fn it_shares_keys_and_budget_with_verification() {
 #[test]
 fn the_cache_of_verified_tokens_is_neither_read_nor_filled() {
     let test = TestIssuer::new();
-    let issuer = test.issuer();
+    let issuer = recorded(&test);
     let rs = issuer.resource_server().verified_token_cache(8).build().unwrap();
     let token = test.token().sign();
     rs.explain(&token);

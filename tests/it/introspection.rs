@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use aero2::testing::{Endpoint, Fault, TestIssuer};
 use aero2::{Clock, Error, Introspection, Introspector, NetworkErrorKind, SecretSource, TokenTypeHint};
 
-use crate::support::{World, network_kind, secs};
+use crate::support::{World, network_kind, recorded, secs};
 
 fn introspector(world: &World) -> Introspector {
     world.test.register_resource_server("orders", "s3cret-orders");
@@ -247,7 +247,7 @@ fn the_cache_is_bounded() {
 
 #[test]
 fn a_cache_without_room_or_time_and_an_empty_client_are_configuration_errors() {
-    let issuer = TestIssuer::new().issuer();
+    let issuer = recorded(&TestIssuer::new());
     let builder = || issuer.introspector("c", "s");
     for refused in [
         builder().cache(0, secs(1)).build().map(drop),

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair, RsaPublicKeyComponents};
 
+use crate::support::recorder::Recorder;
 use crate::support::token_kind;
 
 const A2_KEY: &str = include_str!("../data/rfc7515-a2-rs256.jwk");
@@ -352,7 +353,7 @@ fn the_example_of_rfc_9068_passes_a_resource_server() {
     };
     let clock = ManualClock::new();
     clock.set_wall(UNIX_EPOCH + Duration::from_secs(1_800_000_300));
-    let issuer = Issuer::builder(issuer).transport(transport).clock(clock).build().unwrap();
+    let issuer = Issuer::builder(issuer).transport(Recorder::new(transport)).clock(clock).build().unwrap();
     let rs =
         issuer.resource_server().audience("https://rs.example.com/").required_scopes(["reademail"]).build().unwrap();
     let claims = rs.verify_token(&format!("{input}.{}", b64(bytes))).unwrap();

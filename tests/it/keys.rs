@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use aero2::testing::{Endpoint, Fault, TestIssuer};
 use aero2::{Clock, Error, Issuer, NetworkErrorKind, Request, ResourceServer, Response, TokenErrorKind, Transport};
 
-use crate::support::{World, network_kind, secs, token_kind};
+use crate::support::recorder::Recorder;
+use crate::support::{World, network_kind, recorded, secs, token_kind};
 
 fn server(issuer: &Issuer) -> ResourceServer {
     issuer.resource_server().build().unwrap()
@@ -256,7 +257,11 @@ fn max_age_of_the_key_set_is_honoured_and_clamped() {
         let world = World::new();
         let clock = world.clock.clone();
         let test = TestIssuer::builder().clock(clock.clone()).keys_max_age(secs(max_age)).build();
-        let issuer = Issuer::builder(test.url()).transport(test.transport()).clock(clock.clone()).build().unwrap();
+        let issuer = Issuer::builder(test.url())
+            .transport(Recorder::new(test.transport()))
+            .clock(clock.clone())
+            .build()
+            .unwrap();
         issuer.preload().unwrap();
         clock.advance(secs(fresh_for * 8 / 10) - secs(1));
         issuer.refresh_if_due().unwrap();
@@ -486,7 +491,7 @@ fn the_discovery_document_lives_for_24_hours_and_serves_on_if_it_cannot_be_read_
 #[test]
 fn the_oauth_metadata_document_is_read_where_there_is_no_openid_configuration() {
     let test = TestIssuer::builder().oauth_metadata_only().build();
-    test.issuer().preload().unwrap();
+    recorded(&test).preload().unwrap();
     assert_eq!(test.requests(Endpoint::Discovery), 2);
 }
 
@@ -494,10 +499,10 @@ fn the_oauth_metadata_document_is_read_where_there_is_no_openid_configuration() 
 fn a_document_of_another_issuer_is_refused() {
     let test = TestIssuer::new();
     test.fail(Endpoint::Discovery, 1, Fault::wrong_issuer("https://evil.example"));
-    assert_eq!(network_kind(test.issuer().preload()), NetworkErrorKind::IssuerMismatch);
+    assert_eq!(network_kind(recorded(&test).preload()), NetworkErrorKind::IssuerMismatch);
 
     test.fail(Endpoint::Discovery, 1, Fault::wrong_issuer(format!("{}/", test.url())));
-    let error = test.issuer().preload().unwrap_err();
+    let error = recorded(&test).preload().unwrap_err();
     assert!(error.to_string().contains("trailing slash"), "{error}");
 }
 
@@ -508,7 +513,7 @@ fn a_discovery_document_that_names_a_plain_http_key_set_is_refused() {
     {
         let test = TestIssuer::new();
         test.set_metadata("jwks_uri", url);
-        assert_eq!(network_kind(test.issuer().preload()), NetworkErrorKind::InvalidResponse, "{url}");
+        assert_eq!(network_kind(recorded(&test).preload()), NetworkErrorKind::InvalidResponse, "{url}");
         assert_eq!(test.requests(Endpoint::Keys), 0, "{url}");
     }
 }
@@ -517,7 +522,7 @@ fn a_discovery_document_that_names_a_plain_http_key_set_is_refused() {
 fn an_endpoint_is_checked_when_it_is_first_needed() {
     let test = TestIssuer::new();
     test.set_metadata("revocation_endpoint", "http://evil.example/");
-    let issuer = test.issuer();
+    let issuer = recorded(&test);
     issuer.preload().unwrap();
     let revoker = issuer.revoker(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET).build().unwrap();
     assert_eq!(network_kind(revoker.revoke("t", None)), NetworkErrorKind::InvalidResponse);
@@ -566,7 +571,7 @@ fn statuses_compression_and_size_of_a_key_set_are_judged() {
     for (fault, kind) in cases {
         let test = TestIssuer::new();
         test.fail(Endpoint::Keys, 1, fault);
-        assert_eq!(network_kind(test.issuer().preload()), kind);
+        assert_eq!(network_kind(recorded(&test).preload()), kind);
     }
 }
 
@@ -600,7 +605,7 @@ fn a_transport_that_calls_back_into_its_issuer_is_told_so() {
             inner.send(request)
         }
     };
-    let issuer = Issuer::builder(test.url()).transport(transport).build().unwrap();
+    let issuer = Issuer::builder(test.url()).transport(Recorder::new(transport)).build().unwrap();
     cell.set(issuer.clone()).unwrap();
     issuer.preload().unwrap();
     let seen = seen.lock().unwrap();
@@ -619,7 +624,7 @@ fn a_transport_that_panics_wakes_everyone_and_breaks_nothing() {
             inner.send(request)
         }
     };
-    let issuer = Issuer::builder(test.url()).transport(transport).build().unwrap();
+    let issuer = Issuer::builder(test.url()).transport(Recorder::new(transport)).build().unwrap();
     std::thread::scope(|scope| {
         let callers: Vec<_> = (0..8).map(|_| scope.spawn(|| issuer.preload())).collect();
         for caller in callers {
@@ -689,6 +694,6 @@ fn unusable_members_of_a_key_set_are_skipped() {
     let test = TestIssuer::new();
     test.publish_jwk(r#"{"kty":"oct","k":"AAAA","kid":"o"}"#);
     test.publish_jwk(r#"{"kty":"XYZ"}"#);
-    let issuer = test.issuer();
+    let issuer = recorded(&test);
     issuer.resource_server().build().unwrap().verify_token(&test.token().sign()).unwrap();
 }

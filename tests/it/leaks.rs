@@ -14,6 +14,7 @@ use aero2::{
 };
 
 use crate::support::World;
+use crate::support::recorder::Recorder;
 
 const SECRET: &str = "n33dle-client-secret";
 const WRONG_SECRET: &str = "n33dle-wrong-secret";
@@ -107,7 +108,8 @@ impl<T: Transport> Transport for Watching<T> {
 fn builder(world: &World, search: &Search) -> IssuerBuilder {
     let events = search.clone();
     let transport = Watching(world.test.transport(), search.clone());
-    let builder = aero2::Issuer::builder(world.test.url()).transport(transport).clock(world.clock.clone());
+    let builder =
+        aero2::Issuer::builder(world.test.url()).transport(Recorder::new(transport)).clock(world.clock.clone());
     let builder = builder.on_event(move |event| {
         events.show(event);
         events.debug(event);
@@ -331,7 +333,7 @@ fn boot(search: &Search) {
     }
     search.hide(PROXY_SECRET);
     let url = format!("https://user:{PROXY_SECRET}@issuer.example");
-    search.outcome(&aero2::Issuer::builder(&url).transport(world.test.transport()).build());
+    search.outcome(&aero2::Issuer::builder(&url).transport(Recorder::new(world.test.transport())).build());
 }
 
 #[cfg(feature = "ureq")]
@@ -342,7 +344,7 @@ fn transports(search: &Search) {
     search.outcome(&builder.build());
     let transport = aero2::UreqTransport::builder().proxy(&proxy).build().unwrap();
     search.debug(&transport);
-    let issuer = aero2::Issuer::builder("https://issuer.example").transport(transport).build().unwrap();
+    let issuer = aero2::Issuer::builder("https://issuer.example").transport(Recorder::new(transport)).build().unwrap();
     search.outcome(&issuer.preload());
     let m2m = issuer.m2m_client("svc", SECRET).build().unwrap();
     search.outcome(&m2m.access_token());

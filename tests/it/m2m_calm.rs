@@ -11,6 +11,7 @@ use aero2::{AccessToken, Error, IssuerBuilder, M2mClient, NetworkErrorKind, Requ
 
 use crate::m2m::{client, world};
 use crate::support::pace::{Late, healthy, in_time, within};
+use crate::support::recorder::Recorder;
 use crate::support::{World, network_kind, secs};
 
 fn minted(world: &World) -> usize {
@@ -39,10 +40,10 @@ where
     F: Fn(&Request<'_>) + Send + Sync + 'static,
 {
     let inner = world.test.transport();
-    world.builder().transport(move |request: &Request<'_>| {
+    world.builder().transport(Recorder::new(move |request: &Request<'_>| {
         wrap(request);
         inner.send(request)
-    })
+    }))
 }
 
 fn is_mint(request: &Request<'_>) -> bool {

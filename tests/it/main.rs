@@ -8,6 +8,7 @@ mod contract;
 mod day;
 mod explain;
 mod guide;
+mod in_transit;
 mod introspection;
 mod jose;
 mod keys;

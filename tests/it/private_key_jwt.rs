@@ -10,6 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use crate::support::recorded;
+use crate::support::recorder::Recorder;
+
 const ES256: &str = include_str!("../data/client-keys/es256.pem");
 const ES384: &str = include_str!("../data/client-keys/es384.pem");
 const EDDSA: &str = include_str!("../data/client-keys/eddsa.pem");
@@ -28,7 +31,7 @@ struct Desk {
 
 impl Desk {
     fn issuer(&self, clock: ManualClock) -> Issuer {
-        Issuer::builder("https://acme.aero2.dev").transport(self.clone()).clock(clock).build().unwrap()
+        Issuer::builder("https://acme.aero2.dev").transport(Recorder::new(self.clone())).clock(clock).build().unwrap()
     }
 
     fn posted(&self) -> Vec<Form> {
@@ -219,7 +222,7 @@ fn a_bad_key_from_a_source_fails_the_call_and_shows_nowhere() {
 fn all_three_capabilities_work_with_a_key_and_with_no_other() {
     let test = TestIssuer::builder().client_auth_methods(["private_key_jwt"]).build();
     test.register_client_key("svc", ES256_PUBLIC, ["api:read"]);
-    let issuer = test.issuer();
+    let issuer = recorded(&test);
     let auth = || PrivateKeyJwt::new().key_id("1");
     let m2m = issuer.m2m_client("svc", ES256).client_auth(auth()).build().unwrap();
     let token = m2m.access_token().unwrap();

@@ -9,6 +9,7 @@ use aero2::{Error, Issuer, NetworkErrorKind, UreqTransport, UreqTransportBuilder
 use crate::support::child;
 use crate::support::pace::{in_time, within};
 use crate::support::proxy::Proxy;
+use crate::support::recorder::Recorder;
 use crate::support::tls_server::{Authority, Tls, TlsServer, tls_front};
 
 /// A server, and its authority in PEM.
@@ -25,7 +26,7 @@ fn serve_as(authority: &Authority) -> TlsServer {
 }
 
 fn preload(url: &str, transport: UreqTransportBuilder, timeout: Duration) -> Result<(), Error> {
-    Issuer::builder(url).transport(transport.build()?).timeout(timeout).build()?.preload()
+    Issuer::builder(url).transport(Recorder::new(transport.build()?)).timeout(timeout).build()?.preload()
 }
 
 const LONG: Duration = Duration::from_secs(60);

@@ -3,12 +3,12 @@
 use aero2::testing::{Endpoint, TestIssuer};
 use aero2::{Error, TokenErrorKind, VerifyOptions};
 
-use crate::support::{World, secs, token_kind};
+use crate::support::{World, recorded, secs, token_kind};
 
 #[test]
 fn the_audience_of_a_call_replaces_and_its_scopes_add() {
     let test = TestIssuer::new();
-    let rs = test.issuer().resource_server().audience("shop").required_scopes(["read"]).build().unwrap();
+    let rs = recorded(&test).resource_server().audience("shop").required_scopes(["read"]).build().unwrap();
     let orders = test.token().audience("orders").scope("read write").sign();
     assert_eq!(token_kind(rs.verify_token(&orders)), TokenErrorKind::WrongAudience);
 
@@ -29,7 +29,7 @@ fn the_audience_of_a_call_replaces_and_its_scopes_add() {
 #[test]
 fn the_challenge_names_all_scopes_that_were_required() {
     let test = TestIssuer::new();
-    let rs = test.issuer().resource_server().required_scopes(["read"]).build().unwrap();
+    let rs = recorded(&test).resource_server().required_scopes(["read"]).build().unwrap();
     let token = test.token().scope("other").sign();
     let error = rs.verify_token_with(&token, &VerifyOptions::new().required_scopes(["write"])).unwrap_err();
     assert_eq!(error.http_status(), 403);
@@ -40,7 +40,7 @@ fn the_challenge_names_all_scopes_that_were_required() {
 #[test]
 fn what_no_token_could_satisfy_is_a_configuration_error() {
     let test = TestIssuer::new();
-    let issuer = test.issuer();
+    let issuer = recorded(&test);
     let builder = || issuer.resource_server();
     let none: [&str; 0] = [];
     for refused in [
@@ -68,7 +68,7 @@ fn what_no_token_could_satisfy_is_a_configuration_error() {
 #[test]
 fn the_authorization_header_is_read_as_rfc_6750_says() {
     let test = TestIssuer::new();
-    let rs = test.issuer().resource_server().build().unwrap();
+    let rs = recorded(&test).resource_server().build().unwrap();
     let token = test.token().sign();
     for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
         rs.authorize(Some(&format!("{scheme} {token}"))).unwrap();
@@ -127,7 +127,7 @@ fn a_token_known_before_is_refused_once_its_key_has_left_the_key_set() {
 #[test]
 fn another_signature_over_a_known_token_is_not_known() {
     let test = TestIssuer::new();
-    let rs = test.issuer().resource_server().verified_token_cache(8).build().unwrap();
+    let rs = recorded(&test).resource_server().verified_token_cache(8).build().unwrap();
     let token = test.token().sign();
     rs.verify_token(&token).unwrap();
     let (signed, _) = token.rsplit_once('.').unwrap();
@@ -158,7 +158,7 @@ fn refusals_are_never_cached_and_the_cache_is_bounded() {
 #[test]
 fn debug_shows_no_claim_and_no_token() {
     let test = TestIssuer::new();
-    let issuer = test.issuer();
+    let issuer = recorded(&test);
     let rs = issuer.resource_server().verified_token_cache(8).build().unwrap();
     let token = test.token().subject("somebody-secret").sign();
     let claims = rs.verify_token(&token).unwrap();

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 
-use crate::support::{World, token_kind};
+use crate::support::{World, recorded, token_kind};
 
 /// Two texts that pass for certificates: the thumbprint is all that counts.
 const CERTIFICATE: &[u8] = b"0 one certificate";
@@ -38,7 +38,7 @@ fn bindings() -> Vec<Json> {
 #[test]
 fn a_token_that_is_bound_to_something_is_no_bearer_token() {
     let test = TestIssuer::new();
-    let rs = test.issuer().resource_server().build().unwrap();
+    let rs = recorded(&test).resource_server().build().unwrap();
     for cnf in bindings() {
         let token = test.token().claim("cnf", cnf.clone()).sign();
         let error = rs.verify_token(&token).unwrap_err();
@@ -52,7 +52,7 @@ fn a_token_that_is_bound_to_something_is_no_bearer_token() {
 #[test]
 fn the_certificate_of_the_connection_satisfies_a_token_that_is_bound_to_it() {
     let test = TestIssuer::new();
-    let rs = test.issuer().resource_server().build().unwrap();
+    let rs = recorded(&test).resource_server().build().unwrap();
     let bound = test.token().claim("cnf", Json::object([("x5t#S256", thumbprint(CERTIFICATE))])).sign();
     let claims = rs.verify_token_with(&bound, &shown(CERTIFICATE)).unwrap();
     let confirmation = claims.confirmation().unwrap();
@@ -68,7 +68,7 @@ fn the_certificate_of_the_connection_satisfies_a_token_that_is_bound_to_it() {
 #[test]
 fn a_certificate_alone_does_not_satisfy_what_asks_for_more() {
     let test = TestIssuer::new();
-    let rs = test.issuer().resource_server().build().unwrap();
+    let rs = recorded(&test).resource_server().build().unwrap();
     let thumbprint = thumbprint(CERTIFICATE);
     for other in ["jkt", "kid", "new-method"] {
         let cnf = Json::object([("x5t#S256", thumbprint.as_str()), (other, "abc")]);
@@ -80,7 +80,7 @@ fn a_certificate_alone_does_not_satisfy_what_asks_for_more() {
 #[test]
 fn where_bound_tokens_are_required_a_plain_one_is_refused() {
     let test = TestIssuer::new();
-    let rs = test.issuer().resource_server().sender_constrained(SenderConstrained::Require).build().unwrap();
+    let rs = recorded(&test).resource_server().sender_constrained(SenderConstrained::Require).build().unwrap();
     let plain = test.token().sign();
     for options in [VerifyOptions::new(), shown(CERTIFICATE)] {
         assert_eq!(token_kind(rs.verify_token_with(&plain, &options)), TokenErrorKind::SenderConstrained);
@@ -94,7 +94,7 @@ fn where_bound_tokens_are_required_a_plain_one_is_refused() {
 fn a_caller_that_checks_itself_sees_what_to_check() {
     let test = TestIssuer::new();
     let mode = SenderConstrained::DangerousAcceptUnchecked;
-    let rs = test.issuer().resource_server().sender_constrained(mode).build().unwrap();
+    let rs = recorded(&test).resource_server().sender_constrained(mode).build().unwrap();
     for cnf in bindings() {
         let claims = rs.verify_token(&test.token().claim("cnf", cnf.clone()).sign()).unwrap();
         assert!(claims.confirmation().is_some(), "{cnf}");
@@ -123,7 +123,7 @@ fn the_binding_is_checked_again_on_a_token_verified_before() {
 #[test]
 fn a_token_of_the_wrong_use_says_so_first_and_a_missing_scope_is_said_last() {
     let test = TestIssuer::new();
-    let rs = test.issuer().resource_server().required_scopes(["read"]).build().unwrap();
+    let rs = recorded(&test).resource_server().required_scopes(["read"]).build().unwrap();
     let bound = test.token().claim("cnf", Json::object([("jkt", "abc")]));
     assert_eq!(token_kind(rs.verify_token(&bound.sign())), TokenErrorKind::SenderConstrained);
     let session = bound.token_use("session").sign();
@@ -133,7 +133,7 @@ fn a_token_of_the_wrong_use_says_so_first_and_a_missing_scope_is_said_last() {
 #[test]
 fn a_certificate_that_is_no_der_is_a_configuration_error() {
     let test = TestIssuer::new();
-    let rs = test.issuer().resource_server().build().unwrap();
+    let rs = recorded(&test).resource_server().build().unwrap();
     let token = test.token().sign();
     for certificate in [&b""[..], b"-----BEGIN CERTIFICATE-----"] {
         assert!(matches!(rs.verify_token_with(&token, &shown(certificate)), Err(Error::Config(_))));
@@ -143,7 +143,7 @@ fn a_certificate_that_is_no_der_is_a_configuration_error() {
 #[test]
 fn debug_shows_neither_thumbprint_nor_certificate() {
     let test = TestIssuer::new();
-    let rs = test.issuer().resource_server().build().unwrap();
+    let rs = recorded(&test).resource_server().build().unwrap();
     let bound = test.token().claim("cnf", Json::object([("x5t#S256", thumbprint(CERTIFICATE))])).sign();
     let claims = rs.verify_token_with(&bound, &shown(CERTIFICATE)).unwrap();
     let debug = format!("{claims:?} {:?}", claims.confirmation());

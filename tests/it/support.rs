@@ -23,6 +23,16 @@ pub(crate) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// As [`TestIssuer::issuer`], with every request looked at.
+pub(crate) fn recorded(test: &TestIssuer) -> Issuer {
+    recorded_builder(test).build().unwrap()
+}
+
+/// As [`TestIssuer::issuer_builder`], with every request looked at.
+pub(crate) fn recorded_builder(test: &TestIssuer) -> IssuerBuilder {
+    test.issuer_builder().transport(Recorder::new(test.transport()))
+}
+
 /// A test issuer whose time, and that of the issuers made for it, is in the test's hand.
 pub(crate) struct World {
     pub(crate) test: TestIssuer,

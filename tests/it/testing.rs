@@ -12,6 +12,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::support::pace::{Late, in_time, within};
+use crate::support::recorder::Recorder;
+use crate::support::{recorded, recorded_builder};
 
 struct Answer {
     status: u16,
@@ -396,7 +398,7 @@ fn kind(result: Result<aero2::Claims, Error>) -> TokenErrorKind {
 fn a_token_of_every_algorithm_just_works_and_its_bad_twins_do_not() {
     for algorithm in Algorithm::ALL {
         let test = TestIssuer::new();
-        let rs = test.issuer().resource_server().build().unwrap();
+        let rs = recorded(&test).resource_server().build().unwrap();
         assert!(rs.verify_token(&test.token().sign()).is_ok(), "the keys are cached before the algorithm is in use");
         let token = test.token().algorithm(algorithm);
         assert!(rs.verify_token(&token.sign()).is_ok(), "{algorithm}");
@@ -411,7 +413,7 @@ fn a_token_of_every_algorithm_just_works_and_its_bad_twins_do_not() {
 fn an_issuer_may_sign_with_another_algorithm_and_authenticate_by_basic() {
     let builder = TestIssuer::builder().url("https://login.example/acme").algorithm(Algorithm::EdDsa);
     let test = builder.client_auth_methods(["client_secret_basic"]).default_audience("orders").build();
-    let issuer = test.issuer();
+    let issuer = recorded(&test);
     let token = issuer.m2m_client("test-client", "test-secret").build().unwrap().access_token().unwrap();
     let claims =
         issuer.resource_server().audience("orders").build().unwrap().verify_token(token.expose_secret()).unwrap();
@@ -422,7 +424,8 @@ fn an_issuer_may_sign_with_another_algorithm_and_authenticate_by_basic() {
 #[test]
 fn the_transport_knows_no_other_host() {
     let test = TestIssuer::new();
-    let other = Issuer::builder("https://test.aero2.example.evil").transport(test.transport()).build().unwrap();
+    let other =
+        Issuer::builder("https://test.aero2.example.evil").transport(Recorder::new(test.transport())).build().unwrap();
     assert!(matches!(other.preload(), Err(Error::Network(e)) if e.kind() == NetworkErrorKind::Dns));
     assert_eq!(test.requests(Endpoint::Discovery), 0);
 }
@@ -432,7 +435,7 @@ fn a_request_held_back_in_memory_fails_when_its_time_is_up() {
     in_time("a request that is held back", |budget| {
         let test = TestIssuer::new();
         let gate = test.gate(Endpoint::Discovery);
-        let issuer = test.issuer_builder().timeout(budget).build().unwrap();
+        let issuer = recorded_builder(&test).timeout(budget).build().unwrap();
         let outcome = within("preload", budget, || issuer.preload())?;
         assert!(matches!(outcome, Err(Error::Network(e)) if e.kind() == NetworkErrorKind::Timeout));
         if gate.reached() == 0 {
@@ -440,7 +443,7 @@ fn a_request_held_back_in_memory_fails_when_its_time_is_up() {
         }
         assert_eq!(gate.reached(), 1);
         drop(gate);
-        assert!(test.issuer().preload().is_ok());
+        assert!(recorded(&test).preload().is_ok());
         Ok(())
     });
 }

@@ -35,8 +35,11 @@ fn trusting(authority: &Authority) -> UreqTransportBuilder {
 }
 
 fn preload(url: &str, transport: UreqTransportBuilder) -> Result<(), Error> {
-    let transport = Recorder::new(transport.build().unwrap());
-    Issuer::builder(url).transport(transport).timeout(Duration::from_secs(60)).build()?.preload()
+    Issuer::builder(url)
+        .transport(Recorder::new(transport.build()?))
+        .timeout(Duration::from_secs(60))
+        .build()?
+        .preload()
 }
 
 #[track_caller]
@@ -170,7 +173,11 @@ fn a_handshake_that_hangs_ends_with_the_budget() {
             if let Some(connect) = connect {
                 transport = transport.connect_timeout(connect);
             }
-            let issuer = Issuer::builder(&url).transport(transport.build().unwrap()).timeout(total).build().unwrap();
+            let issuer = Issuer::builder(&url)
+                .transport(Recorder::new(transport.build().unwrap()))
+                .timeout(total)
+                .build()
+                .unwrap();
             let outcome = within("a handshake that hangs", budget, || issuer.preload())?;
             assert!(matches!(outcome, Err(Error::Network(e)) if e.kind() == NetworkErrorKind::Timeout));
             Ok(())
@@ -187,10 +194,10 @@ fn a_secret_goes_nowhere_without_trust() {
         DISCOVERY,
         format!(r#"{{"issuer":"{}","introspection_endpoint":"{}/i"}}"#, good.url("localhost"), evil.url("localhost")),
     );
-    let transport = Recorder::new(trusting(&authority).build().unwrap());
-    let issuer = Issuer::builder(&good.url("localhost")).transport(transport.clone()).build().unwrap();
+    let recorder = Recorder::new(trusting(&authority).build().unwrap());
+    let issuer = Issuer::builder(&good.url("localhost")).transport(recorder.clone()).build().unwrap();
     assert_refused(issuer.introspector("svc", "hunter2").build().unwrap().introspect("t").map(|_| ()));
-    assert_eq!(transport.carriers(), [format!("{}/i", evil.url("localhost"))], "the document names it");
+    assert_eq!(recorder.carriers(), [format!("{}/i", evil.url("localhost"))], "the document names it");
     assert!(evil.requests().is_empty(), "and it is not trusted");
 }
 

@@ -11,7 +11,8 @@ use std::time::{Instant, SystemTime};
 use aero2::testing::{Endpoint, Fault, ManualClock, TestIssuer};
 use aero2::{Event, Issuer, M2mClient, M2mClientBuilder, TokenOptions};
 
-use crate::support::{World, child, secs};
+use crate::support::recorder::Recorder;
+use crate::support::{World, child, recorded_builder, secs};
 
 /// An empty directory of one test's own, gone when it is dropped.
 struct Directory(PathBuf);
@@ -157,7 +158,7 @@ fn a_holder_of_the_lock_that_hangs_blocks_others_for_half_of_their_budget() {
         let lock = fs::File::create(directory.0.join("tokens.json.lock")).unwrap();
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
 
-        let issuer = test.issuer_builder().timeout(budget).build().unwrap();
+        let issuer = recorded_builder(&test).timeout(budget).build().unwrap();
         let m2m = builder(&issuer).token_file(directory.file()).build().unwrap();
         let before = Instant::now();
         healthy("mint", within("mint", budget, || m2m.access_token())?)?;
@@ -192,7 +193,8 @@ fn each_token_is_for_its_issuer_client_scopes_and_parameters() {
     let (directory, world) = (Directory::new("keys"), World::new());
     let (path, other_world) = (directory.file(), World::new());
     world.test.register_client("other", "secret", ["api:read"]);
-    let other_url = Issuer::builder("https://test.aero2.example/").transport(other_world.test.transport());
+    let other_url =
+        Issuer::builder("https://test.aero2.example/").transport(Recorder::new(other_world.test.transport()));
     let mint_all = || {
         let m2m = client(&world, &path);
         for options in [
@@ -247,7 +249,11 @@ fn a_token_that_is_due_or_over_by_the_wall_clock_is_not_taken() {
         let now = aero2::Clock::wall(&world.clock);
         let step = secs(wall.unsigned_abs());
         clock.set_wall(if wall < 0 { now - step } else { now + step });
-        let issuer = Issuer::builder(world.test.url()).transport(world.test.transport()).clock(clock).build().unwrap();
+        let issuer = Issuer::builder(world.test.url())
+            .transport(Recorder::new(world.test.transport()))
+            .clock(clock)
+            .build()
+            .unwrap();
         builder(&issuer).token_file(directory.file()).build().unwrap().access_token().unwrap();
         let asked = world.test.requests(Endpoint::Token) - requests;
         requests += asked;
