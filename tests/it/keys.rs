@@ -56,7 +56,7 @@ fn a_token_that_ends_while_its_keys_are_fetched_is_expired() {
         clock.advance(secs(50));
         transport.send(request)
     };
-    let rs = server(&world.builder().transport(slow).build().unwrap());
+    let rs = server(&world.builder().transport(Recorder::new(slow)).build().unwrap());
     let token = || world.test.token().lifetime(secs(60)).sign();
     assert_eq!(token_kind(rs.verify_token(&token())), TokenErrorKind::Expired);
     assert!(rs.verify_token(&token()).is_ok(), "now the keys are here");
