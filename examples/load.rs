@@ -7,7 +7,7 @@
 //!
 //! The keys are kept for a second only, so that some caller is always about to fetch them, over a dead connection too. The token of a
 //! brand-new key is first presented by one caller until it is accepted. That it is refused meanwhile (the budget for unknown keys, the
-//! back-off after a failed fetch) is no failure of a verification; the line `new keys` counts it, with the reason.
+//! back-off after a failed fetch) does not count as a failed verification; the line `new keys` shows how often it happened, and why.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -163,11 +163,11 @@ fn report(title: &str, took: Duration, told: Vec<Seen>, new: &Seen, issuer: &Iss
     let stats = issuer.stats();
     println!("{title}: {THREADS} threads, {:.1} s", took.as_secs_f64());
     println!("  verifications     {count:>9}, {per_second} a second");
-    println!("  latency           p50 {:?}, p99 {:?}, max {max:?}", at(500), at(990));
-    println!("  errors            {failed:>9} {}", listed(&all.errors));
+    println!("  latency           p50 {:.1?}, p99 {:.1?}, max {max:.1?}", at(500), at(990));
+    println!("  errors            {failed:>9} ({})", listed(&all.errors));
     println!("  new keys          {:>9} accepted; before that, refused: {}", new.latencies.len(), listed(&new.errors));
     println!(
-        "  requests          {:>9} for keys, {} of them failed; {} arrived at the issuer; {} verifications with keys past their time\n",
+        "  requests          {:>9} for keys, {} of them failed; {} arrived at the issuer; {} verifications with keys beyond their time to live\n",
         stats.key_fetches(),
         stats.key_fetch_failures(),
         test.requests(Endpoint::Keys),
