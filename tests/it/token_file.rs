@@ -66,7 +66,9 @@ fn a_child_that_takes_a_token() {
     if !child::is_child() {
         return;
     }
-    let issuer = Issuer::builder(&child::passed("ISSUER")).timeout(secs(60)).build().unwrap();
+    let transport = aero2::UreqTransport::builder().build().unwrap();
+    let issuer = Issuer::builder(&child::passed("ISSUER")).transport(Recorder::new(transport)).timeout(secs(60));
+    let issuer = issuer.build().unwrap();
     let m2m = builder(&issuer).token_file(child::passed("TOKEN_FILE")).build().unwrap();
     println!("\nREADY");
     std::io::stdin().read_line(&mut String::new()).unwrap();
