@@ -115,10 +115,10 @@ impl<'a> Presented<'a> {
     /// `known` is the header of a token before this one: the same bytes are not read twice.
     pub(crate) fn read(token: &'a str, known: Option<Arc<Header>>) -> Result<Self, TokenErrorKind> {
         // RFC 7515 allows a payload of nothing, a JWT has claims. It is a matter of form, so it comes before what the header asks for.
-        if token.split_once('.').is_some_and(|(_, rest)| rest.starts_with('.')) {
-            return Err(TokenErrorKind::Malformed);
-        }
-        CompactJws::read(token, known).map(|jws| Self { jws })
+        let without_payload = || token.split_once('.').is_some_and(|(_, rest)| rest.starts_with('.'));
+        let jws = CompactJws::read(token, known)
+            .map_err(|kind| if without_payload() { TokenErrorKind::Malformed } else { kind })?;
+        if jws.unverified_payload().is_empty() { Err(TokenErrorKind::Malformed) } else { Ok(Self { jws }) }
     }
 
     /// The rest of step 2.
