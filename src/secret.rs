@@ -1,5 +1,6 @@
 //! Secrets as a type: elided in `Debug`, wiped on drop, read out by one loud accessor.
 
+use std::env::VarError;
 use std::error::Error as StdError;
 use std::fmt;
 use std::path::PathBuf;
@@ -151,20 +152,23 @@ impl fmt::Debug for SecretSource {
 /// Why a source gave no secret.
 #[derive(Debug)]
 pub(crate) enum SecretFailure {
-    Env { name: Arc<str>, source: std::env::VarError },
+    Env { name: Arc<str>, source: VarError },
     File { source: std::io::Error },
     Function(Arc<dyn StdError + Send + Sync>),
     Empty,
 }
 
 fn from_env(name: &Arc<str>) -> Result<Secret, SecretFailure> {
-    match std::env::var(&**name) {
-        Ok(text) => Ok(text.into()),
-        // The value of a variable that is no Unicode would show in the error's own Debug.
-        Err(std::env::VarError::NotUnicode(_)) => {
-            Err(SecretFailure::Env { name: name.clone(), source: std::env::VarError::NotUnicode("..".into()) })
-        }
-        Err(source) => Err(SecretFailure::Env { name: name.clone(), source }),
+    let text =
+        std::env::var(&**name).map_err(|error| SecretFailure::Env { name: name.clone(), source: elided(error) })?;
+    Ok(text.into())
+}
+
+/// The value of a variable that is no Unicode would show in the error's own text.
+fn elided(error: VarError) -> VarError {
+    match error {
+        VarError::NotUnicode(_) => VarError::NotUnicode("..".into()),
+        absent => absent,
     }
 }
 
@@ -173,4 +177,17 @@ fn from_file(path: &std::path::Path) -> Result<Secret, SecretFailure> {
     let text = Zeroizing::new(text);
     let line = text.strip_suffix('\n').map_or(text.as_str(), |rest| rest.strip_suffix('\r').unwrap_or(rest));
     Ok(Secret::from(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_variable_that_is_no_unicode_does_not_show_its_value() {
+        let error = elided(VarError::NotUnicode("hunter2".into()));
+        assert!(matches!(error, VarError::NotUnicode(_)));
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+        assert_eq!(elided(VarError::NotPresent), VarError::NotPresent);
+    }
 }

@@ -294,6 +294,13 @@ fn a_human_sentence_is_no_oauth_error_code() {
             (other, _) => panic!("{body}: {other:?}"),
         }
     }
+    for status in [302, 399, 600] {
+        let world = World::new();
+        let introspector = introspector(&world);
+        world.test.fail(Endpoint::Introspection, 1, Fault::json(status, r#"{"error":"invalid_client"}"#));
+        let Err(Error::Network(e)) = introspector.introspect("t") else { panic!("{status}") };
+        assert_eq!(e.kind(), NetworkErrorKind::Status(status));
+    }
     let longest = format!(r#"{{"error":"{}"}}"#, "a".repeat(64));
     let too_long = format!(r#"{{"error":"{}"}}"#, "a".repeat(65));
     for (body, oauth) in [(longest, true), (too_long, false)] {
