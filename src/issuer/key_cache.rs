@@ -249,6 +249,32 @@ mod tests {
     }
 
     #[test]
+    fn a_kid_is_refused_after_a_request_that_did_not_bring_it_and_not_after_one_that_did() {
+        struct Answer(&'static str);
+
+        impl Source<JwkSet> for Answer {
+            fn monotonic(&self) -> Duration {
+                secs(1)
+            }
+
+            fn refresh_deadline(&self) -> Deadline {
+                Deadline::after(secs(3))
+            }
+
+            fn fetch(&self, _: Deadline) -> Result<Fetched<JwkSet>, Error> {
+                Ok(Fetched { value: JwkSet::parse(self.0).unwrap(), ttl: secs(60) })
+            }
+        }
+
+        for (set, refused) in [(r#"{"keys":[{"kid":"k"}]}"#, false), (r#"{"keys":[{"kid":"other"}]}"#, true)] {
+            let cache = KeyCache::new(secs(60), None);
+            let held = cache.look_again(&Answer(set), "k", 0, Deadline::after(secs(10))).unwrap();
+            assert_eq!(held.map(|held| held.generation), Some(1), "{set}");
+            assert_eq!(cache.unknown.lock().was_refused(&sha256(b"k"), secs(1)), refused, "{set}");
+        }
+    }
+
+    #[test]
     fn a_kid_that_anothers_request_did_not_bring_may_be_asked_for() {
         let cache = KeyCache::new(secs(60), None);
         seed(&cache);

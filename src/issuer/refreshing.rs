@@ -579,6 +579,7 @@ mod tests {
         looks: Cell<u32>,
         at_second_look: &'a dyn Fn(),
         in_fetch: &'a dyn Fn(),
+        error: Option<Error>,
     }
 
     impl Source<u32> for Meanwhile<'_> {
@@ -596,16 +597,16 @@ mod tests {
 
         fn fetch(&self, _: Deadline) -> Result<Fetched<u32>, Error> {
             (self.in_fetch)();
-            Ok(Fetched { value: 9, ttl: TTL })
+            self.error.clone().map_or(Ok(Fetched { value: 9, ttl: TTL }), Err)
         }
     }
 
     fn after_takeoff(act: &dyn Fn()) -> Meanwhile<'_> {
-        Meanwhile { looks: Cell::new(0), at_second_look: act, in_fetch: &|| panic!("a second request") }
+        Meanwhile { looks: Cell::new(0), at_second_look: act, in_fetch: &|| panic!("a second request"), error: None }
     }
 
     fn while_fetching(act: &dyn Fn()) -> Meanwhile<'_> {
-        Meanwhile { looks: Cell::new(0), at_second_look: &|| (), in_fetch: act }
+        Meanwhile { looks: Cell::new(0), at_second_look: &|| (), in_fetch: act, error: None }
     }
 
     /// A value that is due at [`TTL`].
@@ -664,6 +665,28 @@ mod tests {
         };
         assert_eq!(due.get(&while_fetching(&another), budget).unwrap().value, 9);
         assert_eq!(due.newer_than(1, TTL).unwrap().value, 9);
+    }
+
+    #[test]
+    fn who_joins_a_request_that_fails_gets_its_very_error() {
+        let empty = Refreshing::new(Endpoint::Keys, MAX_STALE);
+        let join = || {
+            let outcome = empty.get(&while_fetching(&|| panic!("a second request")), budget);
+            outcome.err().map(|error| error.retry_after())
+        };
+        let retry_after = std::thread::scope(|scope| {
+            let joined = Cell::new(None);
+            let joins = || {
+                joined.set(Some(scope.spawn(join)));
+                while empty.flight.waiting() == 0 {
+                    std::thread::yield_now();
+                }
+            };
+            let fails = Meanwhile { error: Some(timeout()), ..while_fetching(&joins) };
+            assert_eq!(kind(empty.get(&fails, budget)), NetworkErrorKind::Timeout);
+            joined.take().unwrap().join().unwrap()
+        });
+        assert_eq!(retry_after, Some(None), "no wait, which only the cache's own answer has");
     }
 
     #[test]

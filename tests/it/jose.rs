@@ -334,6 +334,10 @@ fn keys_are_cheap_handles_that_show_no_material() {
     handle(&jwk.verification_key().unwrap());
     let shown = format!("{jwk:?} {set:?} {:?}", CompactJws::parse(ED25519_TOKEN.trim_end()).unwrap());
     assert!(!shown.contains("11qYAYKx") && !shown.contains("hgyY0il"), "{shown}");
+    for name in ["Jwk {", "VerificationKey { algorithms: [EdDsa]", "JwkSet {", "CompactJws { algorithm: EdDsa"] {
+        assert!(shown.contains(name), "{name} in {shown}");
+    }
+    assert_eq!(Algorithm::Ps256.to_string(), "PS256");
 }
 
 /// The example of RFC 9068 with times of this century's third quarter, since this crate takes no clock before 2026 for set.

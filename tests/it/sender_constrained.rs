@@ -146,6 +146,5 @@ fn debug_shows_neither_thumbprint_nor_certificate() {
     let rs = recorded(&test).resource_server().build().unwrap();
     let bound = test.token().claim("cnf", Json::object([("x5t#S256", thumbprint(CERTIFICATE))])).sign();
     let claims = rs.verify_token_with(&bound, &shown(CERTIFICATE)).unwrap();
-    let debug = format!("{claims:?} {:?}", claims.confirmation());
-    assert!(!debug.contains(&thumbprint(CERTIFICATE)), "{debug}");
+    assert_eq!(format!("{claims:?} {:?}", claims.confirmation()), "Claims(..) Some(Confirmation(..))");
 }
