@@ -1,24 +1,29 @@
 //! Canonical base64url without padding (RFC 7515 §2).
 
-use std::sync::LazyLock;
-
 use base64::engine::Engine;
 use base64::engine::general_purpose::NO_PAD;
 
 /// The bytes of `text`; `None` for padding, the standard alphabet, white space, and non-zero trailing bits.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
-    ENGINE.decode(text).ok()
+    Decoder::new().0.decode(text).ok()
 }
 
-/// As [`decode`], after what is in `bytes` already.
-pub(crate) fn append(text: &str, bytes: &mut Vec<u8>) -> Option<()> {
-    ENGINE.decode_vec(text, bytes).ok()
+/// Decodes several texts by tables that are made once: making them costs as much as decoding a short text.
+pub(crate) struct Decoder(ForThisProcessor);
+
+impl Decoder {
+    pub(crate) fn new() -> Self {
+        Self(engine())
+    }
+
+    /// As [`decode`], after what is in `bytes` already.
+    pub(crate) fn append(&self, text: &str, bytes: &mut Vec<u8>) -> Option<()> {
+        self.0.decode_vec(text, bytes).ok()
+    }
 }
 
 /// The library's vector instructions where the processor has them: without, decoding would be a third of what a verification costs besides
-/// the signature check. A constant but for the look at the processor; its tables cost as much to make as a short text to decode.
-static ENGINE: LazyLock<ForThisProcessor> = LazyLock::new(engine);
-
+/// the signature check.
 #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
 type ForThisProcessor = base64::engine::Simd;
 
@@ -43,7 +48,7 @@ mod tests {
     fn only_canonical_base64url_without_padding_decodes() {
         for text in ["", "AA", "AAA", "AAAA", "-_-_", "AQAB"] {
             assert!(decode(text).is_some(), "{text}");
-            assert!(append(text, &mut Vec::new()).is_some(), "{text}");
+            assert!(Decoder::new().append(text, &mut Vec::new()).is_some(), "{text}");
         }
         let long = "AZaz09-_".repeat(64);
         assert_eq!(decode(&long).map(|bytes| bytes.len()), Some(384));
@@ -58,7 +63,7 @@ mod tests {
             ["A", "AB", "AAB", "AA==", "AA=", "+/+/", "AA AA", "AAAA\n", "AA\r\n", " AA", "ÄÄ", "A.A", "\0\0", "AAAAA"]
         {
             assert!(decode(text).is_none(), "{text:?}");
-            assert!(append(text, &mut Vec::new()).is_none(), "{text:?}");
+            assert!(Decoder::new().append(text, &mut Vec::new()).is_none(), "{text:?}");
         }
     }
 }

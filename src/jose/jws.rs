@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, TokenErrorKind};
 use crate::jose::algorithm::Algorithm;
-use crate::jose::base64url;
+use crate::jose::base64url::{self, Decoder};
 use crate::jose::json::{Object, Span, Value};
 use crate::jose::key::{SignatureChecked, VerificationKey};
 
@@ -106,9 +106,10 @@ impl<'a> CompactJws<'a> {
         let (header, payload, signature) = split(token).ok_or(TokenErrorKind::Malformed)?;
         let signing_input = token.get(..header.len() + 1 + payload.len()).ok_or(TokenErrorKind::Malformed)?;
         let mut bytes = Vec::with_capacity(payload.len() + signature.len());
-        base64url::append(payload, &mut bytes).ok_or(TokenErrorKind::Malformed)?;
+        let decoder = Decoder::new();
+        decoder.append(payload, &mut bytes).ok_or(TokenErrorKind::Malformed)?;
         let payload_len = bytes.len();
-        base64url::append(signature, &mut bytes).ok_or(TokenErrorKind::Malformed)?;
+        decoder.append(signature, &mut bytes).ok_or(TokenErrorKind::Malformed)?;
         let known = known.filter(|known| known.segment == header);
         let header_was_known = known.is_some();
         let header = known.map_or_else(|| Header::read(header).map(Arc::new), Ok)?;
