@@ -103,8 +103,7 @@ impl<'a> CompactJws<'a> {
 
     /// As [`parse`](Self::parse); a header of the same segment as `known` is not read again.
     pub(crate) fn read(token: &'a str, known: Option<Arc<Header>>) -> Result<Self, TokenErrorKind> {
-        let (header, payload, signature) = split(token).ok_or(TokenErrorKind::Malformed)?;
-        let signing_input = token.get(..header.len() + 1 + payload.len()).ok_or(TokenErrorKind::Malformed)?;
+        let Parts { signing_input, header, payload, signature } = Parts::of(token).ok_or(TokenErrorKind::Malformed)?;
         let mut bytes = Vec::with_capacity(payload.len() + signature.len());
         let decoder = Decoder::new();
         decoder.append(payload, &mut bytes).ok_or(TokenErrorKind::Malformed)?;
@@ -188,13 +187,21 @@ impl Header {
     }
 }
 
-/// Header, payload and signature; a missing or empty header or signature is refused here, and parts beyond the third (five are a JWE,
-/// RFC 7516 §3.1) with the signature's base64url, which has no dot.
-fn split(token: &str) -> Option<(&str, &str, &str)> {
-    let (header, rest) = token.split_once('.')?;
-    let (payload, signature) = rest.split_once('.')?;
-    if header.is_empty() || signature.is_empty() {
-        return None;
+/// The parts of a token as they stand in it.
+struct Parts<'a> {
+    signing_input: &'a str,
+    header: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    /// A missing or empty header or signature is refused here, and parts beyond the third (five are a JWE, RFC 7516 §3.1) with the
+    /// payload's base64url, which has no dot.
+    fn of(token: &'a str) -> Option<Self> {
+        let (signing_input, signature) = token.rsplit_once('.')?;
+        let (header, payload) = signing_input.split_once('.')?;
+        let complete = !header.is_empty() && !signature.is_empty();
+        complete.then_some(Self { signing_input, header, payload, signature })
     }
-    Some((header, payload, signature))
 }
