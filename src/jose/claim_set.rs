@@ -12,17 +12,7 @@ use crate::jose::json::{Element, Number, Object, Span, Value};
 pub(crate) struct ClaimSet {
     raw: String,
     object: Object,
-    issuer: Option<Span>,
-    subject: Option<Span>,
-    jwt_id: Option<Span>,
-    client_id: Option<Span>,
-    token_use: Option<Span>,
-    expires_at: Option<NumericDate>,
-    not_before: Option<NumericDate>,
-    issued_at: Option<NumericDate>,
-    audience: Option<Place>,
-    scope: Option<Place>,
-    confirmation: Option<Confirmation>,
+    registered: Registered,
     /// Made when first asked for: the checks do without.
     audience_list: OnceLock<Vec<String>>,
     scope_text: OnceLock<String>,
@@ -75,11 +65,8 @@ impl ClaimSet {
     /// wrong type.
     pub(crate) fn parse(raw: String) -> Result<Self, TokenErrorKind> {
         let object = Object::parse(&raw).map_err(|_| TokenErrorKind::Malformed)?;
-        let mut typed = Typed::default();
-        for (name, element) in object.members().iter() {
-            typed.claim(name, element).ok_or(TokenErrorKind::InvalidClaim)?;
-        }
-        Ok(typed.over(raw, object))
+        let registered = Registered::read(&object).ok_or(TokenErrorKind::InvalidClaim)?;
+        Ok(Self { raw, object, registered, audience_list: OnceLock::new(), scope_text: OnceLock::new() })
     }
 
     /// As [`parse`](Self::parse), of bytes.
@@ -93,40 +80,40 @@ impl ClaimSet {
     }
 
     pub(crate) fn issuer(&self) -> Option<&str> {
-        self.text(self.issuer)
+        self.text(self.registered.issuer)
     }
 
     pub(crate) fn subject(&self) -> Option<&str> {
-        self.text(self.subject)
+        self.text(self.registered.subject)
     }
 
     pub(crate) fn jwt_id(&self) -> Option<&str> {
-        self.text(self.jwt_id)
+        self.text(self.registered.jwt_id)
     }
 
     pub(crate) fn client_id(&self) -> Option<&str> {
-        self.text(self.client_id)
+        self.text(self.registered.client_id)
     }
 
     pub(crate) fn token_use(&self) -> Option<&str> {
-        self.text(self.token_use)
+        self.text(self.registered.token_use)
     }
 
     pub(crate) fn expires_at(&self) -> Option<NumericDate> {
-        self.expires_at
+        self.registered.expires_at
     }
 
     pub(crate) fn not_before(&self) -> Option<NumericDate> {
-        self.not_before
+        self.registered.not_before
     }
 
     pub(crate) fn issued_at(&self) -> Option<NumericDate> {
-        self.issued_at
+        self.registered.issued_at
     }
 
     /// Every audience; `None` if there is no `aud`.
     pub(crate) fn audiences(&self) -> Option<impl Iterator<Item = &str>> {
-        self.audience.map(|at| self.texts(at))
+        self.registered.audience.map(|at| self.texts(at))
     }
 
     /// As [`audiences`](Self::audiences), collected once.
@@ -137,7 +124,7 @@ impl ClaimSet {
 
     /// `scope`, else `scp`; the members of an array joined by a space.
     pub(crate) fn scope(&self) -> Option<&str> {
-        let at = self.scope?;
+        let at = self.registered.scope()?;
         match self.object.element(at)?.as_str() {
             Some(text) => Some(text),
             None => Some(self.scope_text.get_or_init(|| self.texts(at).collect::<Vec<_>>().join(" "))),
@@ -147,7 +134,7 @@ impl ClaimSet {
     /// Each granted scope: what stands between spaces of a text (U+0020 and no other white space, RFC 6749 §3.3), and each member of
     /// an array as it is.
     pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> {
-        let element = self.scope.and_then(|at| self.object.element(at));
+        let element = self.registered.scope().and_then(|at| self.object.element(at));
         let separated = element.and_then(|element| element.as_str()).map(|text| text.split(' '));
         let listed = element.and_then(|element| element.elements());
         let listed = listed.into_iter().flatten().filter_map(|element| element.as_str());
@@ -160,22 +147,24 @@ impl ClaimSet {
 
     /// Whether there is a `cnf`, of whatever form: such a token is not for whoever merely holds it.
     pub(crate) fn is_sender_constrained(&self) -> bool {
-        self.confirmation.is_some()
+        self.registered.confirmation.is_some()
     }
 
     /// `cnf.jkt`: the thumbprint of the sender's DPoP key (RFC 9449 §6.1).
     pub(crate) fn key_thumbprint(&self) -> Option<&str> {
-        self.text(self.confirmation?.key_thumbprint)
+        self.text(self.registered.confirmation?.key_thumbprint)
     }
 
     /// `cnf.x5t#S256`: the thumbprint of the sender's certificate (RFC 8705 §3.1).
     pub(crate) fn certificate_thumbprint(&self) -> Option<&str> {
-        self.text(self.confirmation?.certificate_thumbprint)
+        self.text(self.registered.confirmation?.certificate_thumbprint)
     }
 
     /// As [`certificate_thumbprint`](Self::certificate_thumbprint), if the token is bound to nothing else.
     pub(crate) fn sole_certificate_thumbprint(&self) -> Option<&str> {
-        self.text(self.confirmation.filter(|confirmation| confirmation.certificate_alone)?.certificate_thumbprint)
+        self.text(
+            self.registered.confirmation.filter(|confirmation| confirmation.certificate_alone)?.certificate_thumbprint,
+        )
     }
 
     /// The text of a top-level member, the unregistered ones as well; likewise the next three.
@@ -224,9 +213,9 @@ impl serde::Serialize for ClaimSet {
     }
 }
 
-/// The registered claims while they are being read.
+/// The registered claims, each of its type.
 #[derive(Default)]
-struct Typed {
+struct Registered {
     issuer: Option<Span>,
     subject: Option<Span>,
     jwt_id: Option<Span>,
@@ -241,7 +230,14 @@ struct Typed {
     confirmation: Option<Confirmation>,
 }
 
-impl Typed {
+impl Registered {
+    /// `None` if one is of the wrong type.
+    fn read(object: &Object) -> Option<Self> {
+        let mut registered = Self::default();
+        object.members().iter().try_for_each(|(name, element)| registered.claim(name, element))?;
+        Some(registered)
+    }
+
     /// Takes one claim in; `None` if it is of the wrong type.
     fn claim(&mut self, name: &str, element: Element<'_>) -> Option<()> {
         match name {
@@ -262,24 +258,8 @@ impl Typed {
         Some(())
     }
 
-    fn over(self, raw: String, object: Object) -> ClaimSet {
-        ClaimSet {
-            raw,
-            object,
-            issuer: self.issuer,
-            subject: self.subject,
-            jwt_id: self.jwt_id,
-            client_id: self.client_id,
-            token_use: self.token_use,
-            expires_at: self.expires_at,
-            not_before: self.not_before,
-            issued_at: self.issued_at,
-            audience: self.audience,
-            scope: self.scope.or(self.scp),
-            confirmation: self.confirmation,
-            audience_list: OnceLock::new(),
-            scope_text: OnceLock::new(),
-        }
+    fn scope(&self) -> Option<Place> {
+        self.scope.or(self.scp)
     }
 }
 
