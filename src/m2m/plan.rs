@@ -31,7 +31,7 @@ pub(crate) struct Schedule {
     early: Option<Duration>,
     /// The longest pause between two looks of a client in steady use.
     steady: Duration,
-    /// What was left of the life at the last look.
+    /// What was left of the life at the last look that was noted.
     left: Duration,
 }
 
@@ -63,6 +63,18 @@ impl Schedule {
             }
         }
         self.left = left;
+        self.plan_for(left)
+    }
+
+    /// As [`plan`](Self::plan), for looks that come side by side; `None` for one that has to be noted. Looks count to a hundredth of
+    /// the longest pause of steady use, and no longer at all when the early moment has passed.
+    pub(crate) fn plan_unnoted(&self, now: Moment) -> Option<Plan> {
+        let left = self.left(now);
+        let noted = self.left.abs_diff(left) < self.steady / NOTED_SHARE;
+        self.early.is_none_or(|early| noted && left > early).then(|| self.plan_for(left))
+    }
+
+    fn plan_for(&self, left: Duration) -> Plan {
         match left {
             left if left <= HARD_MARGIN => Plan::Fetch,
             left if left <= self.soft => Plan::ServeAndRefresh,
@@ -153,6 +165,9 @@ const NARROW_SHARE: u32 = 20;
 
 /// Pauses up to a tenth of the life are steady use: six minutes for a token of an hour, so a gateway that reports every five is.
 const STEADY_SHARE: u32 = 10;
+
+/// Looks that follow one another within a hundredth of a steady pause are as good as one.
+const NOTED_SHARE: u32 = 100;
 
 #[cfg(test)]
 mod tests {
@@ -250,6 +265,28 @@ mod tests {
             let last = looks.iter().map(|look| schedule.plan(later(*look))).last();
             assert_eq!(last == Some(Plan::ServeAndRefresh), due, "{looks:?}");
             assert_eq!(schedule.plan(later(3_450.0)), Plan::ServeAndRefresh, "the narrow spread holds in any case");
+        }
+    }
+
+    #[test]
+    fn a_look_is_noted_only_where_that_can_change_a_later_plan() {
+        // The moment is at 1,950 s, a look counts to 3.6 s.
+        let mut wide = schedule(3_600.0, Spread::Wide, 0.5);
+        assert_eq!(wide.plan_unnoted(later(3.5)), Some(Plan::Serve));
+        assert_eq!(wide.plan_unnoted(later(3.6)), None);
+        wide.plan(later(1_948.0));
+        assert_eq!(wide.plan_unnoted(later(1_948.0)), Some(Plan::Serve));
+        assert_eq!(wide.plan_unnoted(later(1_949.9)), Some(Plan::Serve));
+        assert_eq!(wide.plan_unnoted(later(1_940.0)), None, "the clock was put back");
+        assert_eq!(wide.plan_unnoted(later(1_950.0)), None);
+        wide.plan(later(1_950.0));
+        assert_eq!(wide.plan_unnoted(later(1_950.0)), Some(Plan::ServeAndRefresh));
+
+        let narrow = schedule(3_600.0, Spread::Narrow, 0.0);
+        for (seconds, plan) in
+            [(0.0, Plan::Serve), (3_539.999, Plan::Serve), (3_540.0, Plan::ServeAndRefresh), (3_590.0, Plan::Fetch)]
+        {
+            assert_eq!(narrow.plan_unnoted(later(seconds)), Some(plan), "{seconds}");
         }
     }
 

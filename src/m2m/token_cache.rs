@@ -1,12 +1,14 @@
 //! The tokens of one client: an entry for each thing that was asked for, with its token, its back-off and its flight.
 //!
-//! The lock covers changes of state only. Clocks, the draw, requests, events and whatever else is a user's code stay outside.
+//! The lock covers changes of state only. Clocks, the draw, requests, events and whatever else is a user's code stay outside. Callers
+//! who are served share it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 
 use crate::backoff::{Backoff, Heed};
 use crate::clock::Now;
@@ -68,17 +70,17 @@ impl Want {
     }
 }
 
-pub(crate) struct TokenCache(Mutex<State>);
+pub(crate) struct TokenCache(RwLock<State>);
 
 struct State {
     entries: Vec<Entry>,
-    /// Counts the look-ups: the clock of "least recently used".
-    looks: u64,
+    /// The clock of "least recently used": counts the looks at another entry than the one before. It may wrap.
+    looks: AtomicUsize,
 }
 
 struct Entry {
     asked: Arc<Asked>,
-    last_look: u64,
+    last_look: AtomicUsize,
     held: Option<(AccessToken, Schedule)>,
     /// Replaced when the cache is cleared: a flight that is not the entry's own any more may not store its token.
     flight: TokenFlight,
@@ -91,11 +93,16 @@ struct Entry {
 
 impl TokenCache {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(State { entries: Vec::new(), looks: 0 }))
+        Self(RwLock::new(State { entries: Vec::new(), looks: AtomicUsize::new(0) }))
     }
 
     pub(crate) fn look(&self, asked: &Arc<Asked>, want: Want, now: Now) -> Look {
-        let mut state = self.0.lock();
+        let glance = self.0.read().glance(asked, want, now);
+        glance.unwrap_or_else(|| self.look_and_note(asked, want, now))
+    }
+
+    fn look_and_note(&self, asked: &Arc<Asked>, want: Want, now: Now) -> Look {
+        let mut state = self.0.write();
         let evicted = state.make_room(asked);
         let look = state.look(asked, want, now);
         drop(state);
@@ -106,8 +113,8 @@ impl TokenCache {
 
     /// Stores what a flight got, unless the cache was cleared since it took off, or its entry had to go; says whether it did.
     pub(crate) fn store(&self, asked: &Arc<Asked>, flight: &TokenFlight, new: &Obtained, draw: f64) -> bool {
-        let mut state = self.0.lock();
-        let own = state.find(asked).filter(|entry| Arc::ptr_eq(&entry.flight, flight));
+        let mut state = self.0.write();
+        let own = state.find_mut(asked).filter(|entry| Arc::ptr_eq(&entry.flight, flight));
         let replaced = own.map(|entry| entry.store(new, draw));
         drop(state);
         // The error may hold a user's type, whose drop is a user's code.
@@ -120,8 +127,8 @@ impl TokenCache {
         if error.is_reentrant() {
             return;
         }
-        let mut state = self.0.lock();
-        let entry = state.find(asked);
+        let mut state = self.0.write();
+        let entry = state.find_mut(asked);
         let noted = entry.filter(|entry| Arc::ptr_eq(&entry.flight, flight) || binds(error));
         let replaced = noted.map(|entry| entry.fail(error.clone(), now.monotonic, draw));
         drop(state);
@@ -130,7 +137,7 @@ impl TokenCache {
 
     /// Drops every token and what is only our own caution. A flight in the air is cut off from the cache; what the issuer said stays.
     pub(crate) fn clear(&self, now: Now) {
-        let mut state = self.0.lock();
+        let mut state = self.0.write();
         let dropped: Vec<_> = state.entries.iter_mut().map(|entry| entry.clear(now.monotonic)).collect();
         drop(state);
         drop(dropped);
@@ -138,32 +145,35 @@ impl TokenCache {
 
     /// Drops this very token, the first time that it is asked for; says whether it did.
     pub(crate) fn reject(&self, token: &AccessToken) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.0.write();
         state.entries.iter_mut().filter_map(|entry| entry.reject(token.digest()).then_some(())).count() > 0
     }
 
     /// Whether this very token is the one that is to be replaced, or was rejected.
     pub(crate) fn is_spent(&self, asked: &Arc<Asked>, token: &AccessToken) -> bool {
-        let mut state = self.0.lock();
+        let state = self.0.read();
         state.find(asked).is_some_and(|entry| entry.holds(token.digest()) || entry.rejected.contains(token.digest()))
     }
 }
 
 impl State {
-    fn look(&mut self, asked: &Arc<Asked>, want: Want, now: Now) -> Look {
-        let entry = self.entry(asked);
-        let wait = match (want, entry.plan(now)) {
-            (Want::Any, Some((Plan::Serve, token))) => return Look::Serve(token.clone()),
-            (Want::Any, Some((Plan::ServeAndRefresh, token))) => {
-                let token = token.clone();
-                let tried = entry.backoff.wait(now.monotonic).is_some();
-                return if tried { Look::Serve(token) } else { Look::Refresh(token, entry.flight.clone()) };
-            }
-            (Want::Any, _) => entry.wait(now.monotonic),
-            (Want::Fresh, _) => entry.backoff.binding_wait(now.monotonic),
+    /// A look that changes nothing but the order of use; `None` where it has to change more.
+    fn glance(&self, asked: &Arc<Asked>, want: Want, now: Now) -> Option<Look> {
+        let entry = self.find(asked)?;
+        let plan = match &entry.held {
+            Some((_, schedule)) => Some(schedule.plan_unnoted(moment(now))?),
+            None => None,
         };
-        let Some(wait) = wait else { return Look::Fetch(entry.flight.clone()) };
-        Look::Refuse(entry.last_error.clone().unwrap_or_else(crashed).with_retry_after(wait))
+        self.used(entry);
+        Some(entry.answer(plan, want, now.monotonic))
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the entry was found or added just now")]
+    fn look(&mut self, asked: &Arc<Asked>, want: Want, now: Now) -> Look {
+        let at = self.position(asked).unwrap_or_else(|| self.add(asked));
+        let plan = self.entries[at].held.as_mut().map(|(_, schedule)| schedule.plan(moment(now)));
+        self.used(&self.entries[at]);
+        self.entries[at].answer(plan, want, now.monotonic)
     }
 
     fn position(&self, asked: &Arc<Asked>) -> Option<usize> {
@@ -171,20 +181,27 @@ impl State {
         self.entries.iter().position(|entry| Arc::ptr_eq(&entry.asked, asked) || entry.asked == *asked)
     }
 
-    fn find(&mut self, asked: &Arc<Asked>) -> Option<&mut Entry> {
+    fn find(&self, asked: &Arc<Asked>) -> Option<&Entry> {
+        self.position(asked).and_then(|at| self.entries.get(at))
+    }
+
+    fn find_mut(&mut self, asked: &Arc<Asked>) -> Option<&mut Entry> {
         self.position(asked).and_then(|at| self.entries.get_mut(at))
     }
 
-    #[expect(clippy::indexing_slicing, reason = "the entry was found or added just now")]
-    fn entry(&mut self, asked: &Arc<Asked>) -> &mut Entry {
-        let at = self.position(asked).unwrap_or_else(|| self.add(asked));
-        self.looks += 1;
-        self.entries[at].last_look = self.looks;
-        &mut self.entries[at]
+    /// Writes nothing where the entry was the last one used anyway, so that callers of one entry stay out of each other's way.
+    fn used(&self, entry: &Entry) {
+        if entry.last_look.load(Ordering::Relaxed) != self.looks.load(Ordering::Relaxed) {
+            entry.last_look.store(self.tick(), Ordering::Relaxed);
+        }
+    }
+
+    fn tick(&self) -> usize {
+        self.looks.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 
     fn add(&mut self, asked: &Arc<Asked>) -> usize {
-        self.entries.push(Entry::new(asked.clone()));
+        self.entries.push(Entry::new(asked.clone(), self.tick()));
         self.entries.len() - 1
     }
 
@@ -193,16 +210,18 @@ impl State {
         if self.entries.len() < MAX_ENTRIES || self.position(asked).is_some() {
             return None;
         }
-        let (oldest, _) = self.entries.iter().enumerate().min_by_key(|(_, entry)| entry.last_look)?;
+        let looks = self.looks.load(Ordering::Relaxed);
+        let age = |entry: &Entry| looks.wrapping_sub(entry.last_look.load(Ordering::Relaxed));
+        let (oldest, _) = self.entries.iter().enumerate().max_by_key(|(_, entry)| age(entry))?;
         Some(self.entries.swap_remove(oldest))
     }
 }
 
 impl Entry {
-    fn new(asked: Arc<Asked>) -> Self {
+    fn new(asked: Arc<Asked>, look: usize) -> Self {
         Self {
             asked,
-            last_look: 0,
+            last_look: AtomicUsize::new(look),
             held: None,
             flight: new_flight(),
             phase: Phase::default(),
@@ -212,8 +231,21 @@ impl Entry {
         }
     }
 
-    fn plan(&mut self, now: Now) -> Option<(Plan, &AccessToken)> {
-        self.held.as_mut().map(|(token, schedule)| (schedule.plan(moment(now)), &*token))
+    /// What a caller gets, by the plan for the token held, if one is.
+    fn answer(&self, plan: Option<Plan>, want: Want, now: Duration) -> Look {
+        let held = self.held.as_ref().map(|(token, _)| token);
+        let wait = match (want, plan.zip(held)) {
+            (Want::Any, Some((Plan::Serve, token))) => return Look::Serve(token.clone()),
+            (Want::Any, Some((Plan::ServeAndRefresh, token))) => {
+                let token = token.clone();
+                let tried = self.backoff.wait(now).is_some();
+                return if tried { Look::Serve(token) } else { Look::Refresh(token, self.flight.clone()) };
+            }
+            (Want::Any, _) => self.wait(now),
+            (Want::Fresh, _) => self.backoff.binding_wait(now),
+        };
+        let Some(wait) = wait else { return Look::Fetch(self.flight.clone()) };
+        Look::Refuse(self.last_error.clone().unwrap_or_else(crashed).with_retry_after(wait))
     }
 
     /// How long a caller without a token has to wait. A secret that cannot be read has cost the issuer nothing, and whoever mends that
@@ -319,11 +351,13 @@ const REFUSAL_REMEMBERED: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use std::fmt;
-    use std::sync::Weak;
+    use std::sync::{Weak, mpsc};
+    use std::thread;
     use std::time::SystemTime;
 
     use super::*;
     use crate::error::NetworkError;
+    use crate::m2m::answer::Minted;
     use crate::m2m::options::{Params, TokenOptions};
 
     #[derive(Debug)]
@@ -345,23 +379,59 @@ mod tests {
 
     impl Drop for UserError {
         fn drop(&mut self) {
-            let free = self.0.upgrade().is_none_or(|cache| cache.0.try_lock().is_some());
+            let free = self.0.upgrade().is_none_or(|cache| cache.0.try_write().is_some());
             assert!(free, "dropped under the lock");
+        }
+    }
+
+    const NOW: Now = Now { wall: SystemTime::UNIX_EPOCH, monotonic: Duration::ZERO };
+
+    fn asked(scope: &str) -> Arc<Asked> {
+        Arc::new(Asked::new(&TokenOptions::new().scope(scope), None, &Params::default()).unwrap())
+    }
+
+    #[test]
+    fn whoever_is_served_from_the_cache_shares_the_lock() {
+        let cache = TokenCache::new();
+        let asked = asked("scope");
+        let Look::Fetch(flight) = cache.look(&asked, Want::Any, NOW) else { panic!("no flight") };
+        let minted = Minted { token: AccessToken::new("t", None, None), lifetime: Some(Duration::from_secs(3_600)) };
+        assert!(cache.store(&asked, &flight, &Obtained { minted, at: NOW, from_issuer: true }, 0.5));
+        let (done, served) = mpsc::channel();
+        thread::scope(|scope| {
+            let other = cache.0.read();
+            scope.spawn(|| done.send(matches!(cache.look(&asked, Want::Any, NOW), Look::Serve(_))));
+            let served = served.recv_timeout(Duration::from_secs(20));
+            drop(other);
+            assert_eq!(served, Ok(true));
+        });
+    }
+
+    #[test]
+    fn the_entry_that_was_not_asked_for_the_longest_goes_even_as_the_count_of_looks_wraps() {
+        let all: Vec<_> = (0..=MAX_ENTRIES).map(|number| asked(&format!("scope-{number}"))).collect();
+        for (looks, again, goes) in [(0, 0, 0), (0, 1, 1), (usize::MAX - 40, 0, 0), (usize::MAX - 40, 1, 1)] {
+            let cache = TokenCache::new();
+            cache.0.write().looks = AtomicUsize::new(looks);
+            for asked in all.iter().take(MAX_ENTRIES).chain(all.iter().take(again)).chain(all.last()) {
+                cache.look(asked, Want::Any, NOW);
+            }
+            let state = cache.0.read();
+            let gone: Vec<_> = (0..all.len()).filter(|at| state.find(&all[*at]).is_none()).collect();
+            assert_eq!(gone, [goes], "after {looks} looks, {again} again");
         }
     }
 
     #[test]
     fn an_entry_that_has_to_go_is_dropped_without_the_lock() {
         let cache = Arc::new(TokenCache::new());
-        let now = Now { wall: SystemTime::UNIX_EPOCH, monotonic: Duration::ZERO };
         for number in 0..=MAX_ENTRIES {
-            let options = TokenOptions::new().scope(format!("scope-{number}"));
-            let asked = Arc::new(Asked::new(&options, None, &Params::default()).unwrap());
-            let Look::Fetch(flight) = cache.look(&asked, Want::Any, now) else { panic!("no flight") };
+            let asked = asked(&format!("scope-{number}"));
+            let Look::Fetch(flight) = cache.look(&asked, Want::Any, NOW) else { panic!("no flight") };
             let error = NetworkError::new(NetworkErrorKind::Io, Endpoint::Token);
             let error = error.with_source(Some(Arc::new(UserError(Arc::downgrade(&cache)))));
-            cache.fail(&asked, &flight, &Error::Network(error), now, 0.5);
+            cache.fail(&asked, &flight, &Error::Network(error), NOW, 0.5);
         }
-        assert_eq!(cache.0.lock().entries.len(), MAX_ENTRIES);
+        assert_eq!(cache.0.read().entries.len(), MAX_ENTRIES);
     }
 }
