@@ -140,17 +140,18 @@ impl Object {
         Self { texts: String::with_capacity(TEXTS_AT_FIRST), nodes: Vec::with_capacity(NODES_AT_FIRST) }
     }
 
+    #[inline]
     fn keep(&mut self, text: &str) -> miniserde::Result<Span> {
-        let (start, room) = (self.texts.len(), self.texts.capacity());
-        let end = start.saturating_add(text.len());
-        if end > room {
+        let start = self.texts.len();
+        if text.len() > self.texts.capacity() - start {
             self.grow(text.len());
         }
         self.texts.push_str(text);
-        Ok(Span { start: index(start)?, end: index(end)? })
+        Ok(Span { start: index(start)?, end: index(self.texts.len())? })
     }
 
     /// Not in place, since that would leave a copy of what may be a token in freed memory.
+    #[cold]
     fn grow(&mut self, more: usize) {
         let needed = self.texts.len().saturating_add(more).max(self.texts.capacity().saturating_mul(2));
         let mut grown = String::with_capacity(needed);
