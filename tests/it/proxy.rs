@@ -1,6 +1,6 @@
 //! The way through an HTTP proxy: when it is taken, with which credentials, and within which time.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use aero2::testing::TestIssuer;
@@ -127,13 +127,30 @@ fn a_slow_proxy_cannot_stretch_the_budget() {
         client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let _ = client.write_all(b"HTTP/1.1 200 OK\r\nx: ");
         while client.write_all(b"a").is_ok()
-            && std::io::Read::read(client, &mut [0]).is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock)
-        {
-        }
+            && client.read(&mut [0]).is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock)
+        {}
     });
     in_time("a slow proxy", |budget| {
         let transport = UreqTransport::builder().root_certificates_pem(pem.as_bytes()).proxy(&slow.url(""));
         let outcome = within("a slow proxy", budget, || preload(&server.url("localhost"), transport, budget))?;
+        assert_eq!(kind_of(outcome), NetworkErrorKind::Timeout);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_slow_proxy_before_a_handshake_that_hangs_cannot_stretch_the_budget() {
+    in_time("a slow proxy and no handshake", |budget| {
+        let proxy = Proxy::serving(move |_, client| {
+            client.set_read_timeout(Some(budget * 3 / 4)).unwrap();
+            // Nothing comes before the tunnel is there.
+            let _ = client.read(&mut [0]);
+            let _ = client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n");
+            client.set_read_timeout(None).unwrap();
+            let _ = std::io::copy(client, &mut std::io::sink());
+        });
+        let transport = UreqTransport::builder().proxy(&proxy.url(""));
+        let outcome = within("a slow proxy", budget, || preload("https://localhost:1", transport, budget))?;
         assert_eq!(kind_of(outcome), NetworkErrorKind::Timeout);
         Ok(())
     });

@@ -105,6 +105,20 @@ fn members_of_the_discovery_document_can_be_set_and_left_out() {
 }
 
 #[test]
+fn its_tokens_live_as_long_as_the_builder_says() {
+    let (clock, lifetime) = (ManualClock::new(), Duration::from_secs(120));
+    let test = TestIssuer::builder().clock(clock.clone()).token_lifetime(lifetime).build();
+    test.register_client("svc", "secret", ["a"]);
+    let issuer = recorded(&test);
+    let minted = issuer.m2m_client("svc", "secret").build().unwrap().access_token().unwrap();
+    assert_eq!(minted.expires_at(), Some(clock.wall() + lifetime));
+    for token in [test.token().sign(), minted.expose_secret().to_owned()] {
+        let claims = issuer.resource_server().build().unwrap().verify_token(&token).unwrap();
+        assert_eq!(claims.expires_at(), clock.wall() + lifetime);
+    }
+}
+
+#[test]
 fn the_key_set_follows_the_algorithms_in_use_and_the_rotations() {
     let test = TestIssuer::builder().keys_max_age(Duration::from_secs(300)).build();
     let server = test.serve().unwrap();
