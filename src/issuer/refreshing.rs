@@ -690,6 +690,20 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_for_a_fetch_waits_no_longer_than_its_own_budget() {
+        let empty = Refreshing::new(Endpoint::Keys, MAX_STALE);
+        let join = || {
+            let source = while_fetching(&|| panic!("a second request"));
+            kind(empty.get(&source, || Deadline::after(Duration::ZERO)))
+        };
+        let another = || {
+            let waited = std::thread::scope(|scope| scope.spawn(join).join());
+            assert_eq!(waited.unwrap(), NetworkErrorKind::Timeout);
+        };
+        assert_eq!(empty.get(&while_fetching(&another), budget).unwrap().value, 9);
+    }
+
+    #[test]
     fn who_waits_for_a_refetch_waits_no_longer_than_its_own_budget_and_never_for_itself() {
         let old = seeded(1);
         let join = |deadline| {
