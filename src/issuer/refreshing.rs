@@ -704,6 +704,26 @@ mod tests {
     }
 
     #[test]
+    fn who_joins_a_refetch_gets_its_value_and_has_asked_nothing() {
+        let old = seeded(1);
+        let refetch = |during: &dyn Fn()| {
+            let (held, asked) = old.refetch(&while_fetching(during), 1, budget(), |_| Ok(())).unwrap();
+            (held.value, asked)
+        };
+        std::thread::scope(|scope| {
+            let joined = Cell::new(None);
+            let joins = || {
+                joined.set(Some(scope.spawn(|| refetch(&|| panic!("a second request")))));
+                while old.flight.waiting() == 0 {
+                    std::thread::yield_now();
+                }
+            };
+            assert_eq!(refetch(&joins), (9, true));
+            assert_eq!(joined.take().unwrap().join().unwrap(), (9, false));
+        });
+    }
+
+    #[test]
     fn who_waits_for_a_refetch_waits_no_longer_than_its_own_budget_and_never_for_itself() {
         let old = seeded(1);
         let join = |deadline| {
