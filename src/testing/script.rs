@@ -1,6 +1,7 @@
 //! What a test makes go wrong, and when: faults and gates per endpoint, and the counts of requests.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ impl Endpoint {
     pub const ALL: [Self; 5] = [Self::Discovery, Self::Keys, Self::Token, Self::Introspection, Self::Revocation];
 }
 
-/// A failure for [`TestIssuer::fail`](super::TestIssuer::fail).
+/// A failure for [`TestIssuer::fail`](super::TestIssuer::fail). `Debug` shows neither headers nor body.
 ///
 /// ```
 /// use aero2::testing::{Endpoint, Fault, TestIssuer};
@@ -45,10 +46,10 @@ impl Endpoint {
 /// assert!(test.issuer().preload().is_ok(), "it was to fail once");
 /// # Ok::<(), aero2::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Fault(pub(super) FaultKind);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum FaultKind {
     Transport(NetworkErrorKind),
     Answer { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
@@ -99,6 +100,18 @@ impl Fault {
             *body = text.into();
         }
         self
+    }
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Fault");
+        match &self.0 {
+            FaultKind::Transport(kind) => shown.field("kind", kind).finish(),
+            // A token may be in the headers and in the body.
+            FaultKind::Answer { status, .. } => shown.field("status", status).finish_non_exhaustive(),
+            FaultKind::Issuer(url) => shown.field("issuer", url).finish(),
+        }
     }
 }
 

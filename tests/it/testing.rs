@@ -482,3 +482,11 @@ fn no_debug_output_holds_a_token_or_a_secret() {
         format!("{test:?} {server:?} {:?} {:?} {:?}", test.transport(), test.token(), test.gate(Endpoint::Keys));
     assert!(shown.contains("https://test.aero2.example") && !shown.contains("test-secret"), "{shown}");
 }
+
+#[test]
+fn the_debug_output_of_a_fault_shows_neither_headers_nor_body() {
+    let fault = Fault::json(401, r#"{"access_token":"n33dle"}"#).header("x-token", "n33dle");
+    assert_eq!(format!("{fault:?}"), "Fault { status: 401, .. }");
+    assert_eq!(format!("{:?}", Fault::transport(NetworkErrorKind::Dns)), "Fault { kind: Dns }");
+    assert_eq!(format!("{:?}", Fault::wrong_issuer("https://h")), r#"Fault { issuer: "https://h" }"#);
+}
