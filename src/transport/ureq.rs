@@ -30,8 +30,8 @@ use crate::transport::{Request, Response, Transport, TransportError};
 /// - If a reused connection ends before the first byte of a response, the request is sent once more on a fresh one.
 /// - It uses the proxy variables of the environment in the same way as ureq, unless the builder says otherwise.
 ///
-/// At log level trace, the crate `ureq_proto` writes headers and bodies, and so secrets, to the `log` facade. Leave that level
-/// switched off for it in production.
+/// At log level trace, the crate `ureq_proto` writes headers and bodies, and so secrets, to the `log` facade, and `ureq` writes
+/// where a redirect leads. Leave that level switched off for both in production.
 ///
 /// ```
 /// use aero2::{Error, Issuer, UreqTransport};
