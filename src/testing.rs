@@ -7,6 +7,9 @@
 //! aero2 = { version = "0.1", features = ["testing"] }
 //! ```
 //!
+//! Unlike the rest of the crate, this module panics rather than hand a test an error: where the test itself is wrong (a URL that no
+//! issuer may have, a [`Gate`] that nobody reaches), and where the system has no randomness for a key or a signature.
+//!
 //! Pass the [`Issuer`](crate::Issuer) into your code from outside. Your test passes one that is connected to a [`TestIssuer`]:
 //!
 //! ```
