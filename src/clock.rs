@@ -90,13 +90,13 @@ impl Now {
     /// The wall clock, if it can be right at all: a machine that has not yet heard of the time stands at 1970 or at the date
     /// of its image.
     pub(crate) fn set_wall(&self) -> Option<SystemTime> {
-        is_set(self.wall).then_some(self.wall)
+        since_epoch(self.wall).map(|_| self.wall)
     }
 }
 
-/// Whether a wall clock's time can be right at all (it is not before 2026).
-pub(crate) fn is_set(wall: SystemTime) -> bool {
-    wall.duration_since(UNIX_EPOCH).is_ok_and(|since| since >= EARLIEST_WALL)
+/// A wall clock's time as a span since 1970; `None` if it cannot be right at all (it is before 2026).
+pub(crate) fn since_epoch(wall: SystemTime) -> Option<Duration> {
+    wall.duration_since(UNIX_EPOCH).ok().filter(|since| *since >= EARLIEST_WALL)
 }
 
 /// One call's total budget. It is counted from the first moment at which the call may have to wait: one that waits for nothing reads no

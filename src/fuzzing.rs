@@ -28,7 +28,7 @@ pub struct Jws {
 }
 
 pub fn jws(token: &str) -> Result<Jws, TokenErrorKind> {
-    let jws = CompactJws::read(token, None)?;
+    let jws = CompactJws::read(token)?;
     let (signing_input, payload, signature) = jws.parts();
     Ok(Jws {
         algorithm: jws.algorithm().name(),

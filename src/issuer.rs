@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::backoff::Heed;
-use crate::clock::{Budget, Deadline, Now, is_set};
+use crate::clock::{Budget, Deadline, Now, since_epoch};
 use crate::error::{Detail, Endpoint, Error, NetworkErrorKind};
 use crate::events::{Count, Event, Events, Stats};
 use crate::headers;
@@ -176,12 +176,12 @@ impl Issuer {
         self.0.connection.refresh_deadline()
     }
 
-    /// The time of day, by a wall clock that can be right.
-    pub(crate) fn wall(&self) -> Result<SystemTime, Error> {
+    /// The time of day as a span since 1970, by a wall clock that can be right.
+    pub(crate) fn wall(&self) -> Result<Duration, Error> {
         self.0.boot();
         let wall = self.connection().clock.wall();
         let before_snapshot = self.0.boot.made_at().is_some_and(|made_at| wall < made_at);
-        if is_set(wall) && !before_snapshot { Ok(wall) } else { Err(Error::clock()) }
+        since_epoch(wall).filter(|_| !before_snapshot).ok_or_else(Error::clock)
     }
 
     pub(crate) fn budget(&self) -> Budget {

@@ -2,9 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
-
-use parking_lot::Mutex;
+use std::time::Duration;
 
 use crate::bearer::bearer_token;
 use crate::clock::Budget;
@@ -13,9 +11,9 @@ use crate::events::{Count, Event};
 use crate::issuer::Issuer;
 use crate::issuer::key_cache::HeldKeys;
 use crate::jose::claims::Claims;
-use crate::jose::jws::Header;
 use crate::resource_server::checks::{Expectation, Policy, Presented, Verdict, check_claims, refusal};
 use crate::resource_server::options::VerifyOptions;
+use crate::resource_server::reader::Reader;
 use crate::resource_server::steps::{Step, Trace};
 use crate::resource_server::verified_tokens::{TokenDigest, VerifiedToken, VerifiedTokens};
 
@@ -25,6 +23,7 @@ pub(crate) mod checks;
 pub(crate) mod explain;
 pub(crate) mod explanation;
 pub(crate) mod options;
+pub(crate) mod reader;
 pub(crate) mod sender_constrained;
 pub(crate) mod steps;
 pub(crate) mod verified_tokens;
@@ -66,8 +65,7 @@ struct Inner {
     issuer: Issuer,
     policy: Policy,
     verified: Option<VerifiedTokens>,
-    /// The header of the last verified token: an issuer's tokens have the same one for as long as it keeps its key.
-    header: Mutex<Option<Arc<Header>>>,
+    reader: Reader,
 }
 
 impl ResourceServer {
@@ -77,7 +75,7 @@ impl ResourceServer {
     /// [`Error::Token`] if the token is refused. [`Error::Network`] if the keys cannot be fetched, and [`Error::Clock`] if the
     /// wall clock is not set: then nothing is known about the token.
     pub fn verify_token(&self, token: &str) -> Result<Claims, Error> {
-        self.verify(token, |token| self.read(token), &Expectation::default())
+        self.verify(token, |token| self.0.reader.read(token), &Expectation::default())
     }
 
     /// Like [`verify_token`](Self::verify_token), with other audiences, additional scopes or the client's certificate for this
@@ -87,7 +85,7 @@ impl ResourceServer {
     /// As [`verify_token`](Self::verify_token); also [`Error::Config`] for an empty list of audiences, a malformed scope, or a
     /// certificate that is not DER.
     pub fn verify_token_with(&self, token: &str, options: &VerifyOptions) -> Result<Claims, Error> {
-        self.verify(token, |token| self.read(token), &options.expectation()?)
+        self.verify(token, |token| self.0.reader.read(token), &options.expectation()?)
     }
 
     /// Verifies the token in the value of an `Authorization` header (RFC 6750 §2.1).
@@ -167,19 +165,8 @@ impl ResourceServer {
         Ok(fresh.claims)
     }
 
-    fn read<'t>(&self, token: &'t str) -> Result<Presented<'t>, TokenErrorKind> {
-        let known = self.0.header.lock().clone();
-        Presented::read(token, known)
-    }
-
-    /// Keeps the header for the next token.
-    fn remember(&self, header: &Arc<Header>) {
-        let last = self.0.header.lock().replace(header.clone());
-        drop(last);
-    }
-
     /// What comes before any look into the token; gives the time.
-    fn admit(&self, token: &str, trace: &mut impl Trace) -> Result<SystemTime, Error> {
+    fn admit(&self, token: &str, trace: &mut impl Trace) -> Result<Duration, Error> {
         let wall = self.0.issuer.wall()?;
         trace.passed(Step::Clock);
         self.0.policy.check_length(token).map_err(Error::token)?;
@@ -188,7 +175,7 @@ impl ResourceServer {
     }
 
     /// The keys, and the time at which they are here: `wall`, unless it may have passed since.
-    fn keys(&self, budget: &Budget, wall: SystemTime) -> Result<(HeldKeys, SystemTime), Error> {
+    fn keys(&self, budget: &Budget, wall: Duration) -> Result<(HeldKeys, Duration), Error> {
         let keys = self.0.issuer.keys(|| budget.deadline())?;
         let wall = if budget.has_begun() { self.0.issuer.wall()? } else { wall };
         Ok((keys, wall))
@@ -200,7 +187,7 @@ impl ResourceServer {
         known: VerifiedToken,
         keys: &HeldKeys,
         expectation: &Expectation<'_>,
-        wall: SystemTime,
+        wall: Duration,
     ) -> Result<Claims, Error> {
         let Inner { issuer, policy, .. } = &*self.0;
         let checked = check_claims(known.claims.set(), policy, expectation, wall, &mut ());
@@ -214,11 +201,11 @@ impl ResourceServer {
         &self,
         presented: Result<Presented<'_>, TokenErrorKind>,
         expectation: &Expectation<'_>,
-        wall: SystemTime,
+        wall: Duration,
         budget: &Budget,
         trace: &mut impl Trace,
     ) -> Result<VerifiedToken, Error> {
-        let Inner { issuer, policy, .. } = &*self.0;
+        let Inner { issuer, policy, reader, .. } = &*self.0;
         // What is wrong with the token by itself costs no request.
         let mut presented = presented.map_err(Error::token)?;
         trace.header(presented.algorithm(), presented.kid());
@@ -238,7 +225,7 @@ impl ResourceServer {
         }
         match verdict {
             Verdict::Verified { claims, key, algorithm } => {
-                presented.new_header().into_iter().for_each(|header| self.remember(header));
+                presented.new_header().into_iter().for_each(|header| reader.remember(header));
                 self.note_staleness(&keys);
                 Ok(VerifiedToken { claims, key, algorithm })
             }
@@ -254,7 +241,7 @@ impl ResourceServer {
     fn verify_traced(&self, token: &str, expectation: &Expectation<'_>, trace: &mut impl Trace) -> Result<(), Error> {
         let wall = self.admit(token, trace)?;
         let budget = self.0.issuer.budget();
-        self.verify_signature(Presented::read(token, None), expectation, wall, &budget, trace).map(drop)
+        self.verify_signature(Presented::read(token), expectation, wall, &budget, trace).map(drop)
     }
 
     fn note_staleness(&self, keys: &HeldKeys) {

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::error::{ConfigProblem, Error};
 use crate::issuer::Issuer;
 use crate::jose::algorithm::Algorithm;
 use crate::resource_server::checks::{Names, Policy};
 use crate::resource_server::options::{check_audiences, check_scopes, owned};
+use crate::resource_server::reader::Reader;
 use crate::resource_server::sender_constrained::SenderConstrained;
 use crate::resource_server::verified_tokens::VerifiedTokens;
 use crate::resource_server::{Inner, ResourceServer};
@@ -147,6 +146,6 @@ impl ResourceServerBuilder {
             sender_constrained: self.sender_constrained,
         };
         let verified = self.verified_tokens.map(VerifiedTokens::new);
-        Ok(ResourceServer(Arc::new(Inner { issuer: self.issuer, policy, verified, header: Mutex::default() })))
+        Ok(ResourceServer(Arc::new(Inner { issuer: self.issuer, policy, verified, reader: Reader::new() })))
     }
 }

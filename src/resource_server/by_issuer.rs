@@ -198,7 +198,7 @@ impl ByIssuer {
         if token.len() > self.0.max_token_bytes {
             return Err(TokenErrorKind::TooLong);
         }
-        let presented = Presented::read(token, None)?;
+        let presented = Presented::read(token)?;
         let issuer = presented.unverified_issuer()?;
         let server = match &self.0.tenants {
             Tenants::Listed(listed) => listed.get(&*issuer).cloned(),

@@ -5,10 +5,11 @@
 //! ([`Presented::check`]), in the order of [`Check::ALL`].
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::error::{Error, TokenErrorKind};
 use crate::jose::algorithm::Algorithm;
+use crate::jose::base64url::Decoder;
 use crate::jose::claim_set::ClaimSet;
 use crate::jose::claims::Claims;
 use crate::jose::json::Object;
@@ -111,12 +112,19 @@ pub(crate) enum Verdict {
 impl<'a> Presented<'a> {
     /// Steps 1 and 2 without what depends on a policy, of a token whose length was checked. With
     /// [`check_header`](Self::check_header) no key is needed to refuse, so no such token ever causes a request.
-    ///
-    /// `known` is the header of a token before this one: the same bytes are not read twice.
-    pub(crate) fn read(token: &'a str, known: Option<Arc<Header>>) -> Result<Self, TokenErrorKind> {
+    pub(crate) fn read(token: &'a str) -> Result<Self, TokenErrorKind> {
+        Self::read_knowing(None, token, &Decoder::new())
+    }
+
+    /// As [`read`](Self::read); `known` is the header of a token before this one: the same bytes are not read twice.
+    pub(crate) fn read_knowing(
+        known: Option<Arc<Header>>,
+        token: &'a str,
+        decoder: &Decoder,
+    ) -> Result<Self, TokenErrorKind> {
         // RFC 7515 allows a payload of nothing, a JWT has claims. It is a matter of form, so it comes before what the header asks for.
         let without_payload = || token.split_once('.').is_some_and(|(_, rest)| rest.starts_with('.'));
-        let jws = CompactJws::read(token, known)
+        let jws = CompactJws::read_knowing(known, token, decoder)
             .map_err(|kind| if without_payload() { TokenErrorKind::Malformed } else { kind })?;
         if jws.unverified_payload().is_empty() { Err(TokenErrorKind::Malformed) } else { Ok(Self { jws }) }
     }
@@ -159,13 +167,13 @@ impl<'a> Presented<'a> {
         claims.string("iss").ok().flatten().map(str::to_owned).ok_or(TokenErrorKind::InvalidClaim)
     }
 
-    /// Steps 3 to 6, at the time `wall`. A token that was verified is used up: its payload has moved into the claims.
+    /// Steps 3 to 6, at the time `wall`, a span since 1970. A token that was verified is used up: its payload has moved into the claims.
     pub(crate) fn check(
         &mut self,
         keys: &JwkSet,
         policy: &Policy,
         expectation: &Expectation<'_>,
-        wall: SystemTime,
+        wall: Duration,
         trace: &mut impl Trace,
     ) -> Verdict {
         let algorithm = self.algorithm();
@@ -201,7 +209,7 @@ impl<'a> Presented<'a> {
         Ok((claims, *key.digest()))
     }
 
-    fn is_worth_a_fetch(&self, policy: &Policy, expectation: &Expectation<'_>, wall: SystemTime) -> bool {
+    fn is_worth_a_fetch(&self, policy: &Policy, expectation: &Expectation<'_>, wall: Duration) -> bool {
         self.unverified_claims().is_ok_and(|claims| {
             Check::WORTH_A_FETCH.iter().all(|check| check.run(&claims, policy, expectation, wall).is_ok())
         })
@@ -214,7 +222,7 @@ pub(crate) fn check_claims(
     claims: &ClaimSet,
     policy: &Policy,
     expectation: &Expectation<'_>,
-    wall: SystemTime,
+    wall: Duration,
     trace: &mut impl Trace,
 ) -> Result<(), TokenErrorKind> {
     Check::ALL.iter().try_for_each(|check| {
@@ -240,7 +248,7 @@ impl Check {
         claims: &ClaimSet,
         policy: &Policy,
         expectation: &Expectation<'_>,
-        wall: SystemTime,
+        wall: Duration,
     ) -> Result<(), TokenErrorKind> {
         let audiences = expectation.effective_audiences(policy);
         let passed = match self {
@@ -266,13 +274,13 @@ fn has_required(claims: &ClaimSet, audiences: Option<&Names>) -> bool {
 }
 
 /// `exp + tolerance > now` (RFC 7519 §4.1.4: on the second itself the token is over).
-fn is_alive(claims: &ClaimSet, tolerance: Duration, wall: SystemTime) -> bool {
-    claims.expires_at().is_some_and(|expiry| expiry.since_epoch().saturating_add(tolerance) > since_epoch(wall))
+fn is_alive(claims: &ClaimSet, tolerance: Duration, wall: Duration) -> bool {
+    claims.expires_at().is_some_and(|expiry| expiry.since_epoch().saturating_add(tolerance) > wall)
 }
 
 /// `nbf` and `iat`, if present, are not after `now + tolerance`.
-fn has_begun(claims: &ClaimSet, tolerance: Duration, wall: SystemTime) -> bool {
-    let latest = since_epoch(wall).saturating_add(tolerance);
+fn has_begun(claims: &ClaimSet, tolerance: Duration, wall: Duration) -> bool {
+    let latest = wall.saturating_add(tolerance);
     [claims.not_before(), claims.issued_at()].into_iter().flatten().all(|date| date.since_epoch() <= latest)
 }
 
@@ -301,11 +309,6 @@ fn is_access_token_type(typ: &str) -> bool {
     bare.eq_ignore_ascii_case("JWT") || bare.eq_ignore_ascii_case("at+jwt")
 }
 
-/// A wall clock before 1970 is as unset as one at 1970; the caller has refused both before.
-fn since_epoch(wall: SystemTime) -> Duration {
-    wall.duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
 const APPLICATION: &str = "application/";
 
 /// Required scopes up to which the token's are searched one by one rather than sorted.
@@ -325,8 +328,8 @@ mod tests {
     const CLAIMS: &str =
         r#"{"iss":"https://acme.aero2.dev","aud":"orders","exp":1800000060,"token_use":"access","scope":"read write"}"#;
 
-    fn wall(seconds: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(seconds)
+    fn wall(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
     }
 
     fn names(names: &[&str]) -> Names {
@@ -343,7 +346,7 @@ mod tests {
         known: Option<Arc<Header>>,
     ) -> Result<Presented<'a>, TokenErrorKind> {
         policy.check_length(token)?;
-        let presented = Presented::read(token, known)?;
+        let presented = Presented::read_knowing(known, token, &Decoder::new())?;
         presented.check_header(policy).map(|()| presented)
     }
 
@@ -425,7 +428,7 @@ mod tests {
         let claims = check(&sign(HEADER, CLAIMS), &usual_keys(), &policy(), &Expectation::default(), NOW).unwrap();
         assert_eq!(claims.issuer(), "https://acme.aero2.dev");
         assert_eq!(claims.audience(), ["orders"]);
-        assert_eq!(claims.expires_at(), wall(NOW + 60));
+        assert_eq!(claims.expires_at(), std::time::UNIX_EPOCH + wall(NOW + 60));
         assert_eq!(claims.raw_json(), CLAIMS);
         assert_eq!(format!("{claims:?}"), "Claims(..)");
     }

@@ -57,7 +57,7 @@ const LEVELS: &[&[&str]] = &[
     &["m2m/token_file"],
     &["m2m/sharing"],
     &["issuer/key_cache", "m2m/token_cache", "resource_server/verified_tokens", "introspection/answer"],
-    &["introspection/answers"],
+    &["introspection/answers", "resource_server/reader"],
     // 6: the handle that all capabilities hang on
     &["issuer"],
     &["issuer/oauth", "issuer/builder"],
