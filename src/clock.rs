@@ -153,3 +153,71 @@ impl Deadline {
 
 /// 2026-01-01T00:00:00Z, before the first release of this crate: no right clock is behind it.
 const EARLIEST_WALL: Duration = Duration::from_secs(1_767_225_600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machines_clocks_go_on() {
+        let (clock, began) = (SystemClock::new(), Instant::now());
+        let before = clock.monotonic();
+        while clock.monotonic() == before {
+            assert!(began.elapsed() < Duration::from_secs(60), "it stands still");
+        }
+        assert!(clock.monotonic() > before);
+        assert!(since_epoch(clock.wall()).is_some(), "the tests need a clock that is set");
+    }
+
+    #[test]
+    fn a_shared_and_a_boxed_clock_tell_its_time() {
+        struct Fixed;
+
+        impl Clock for Fixed {
+            fn wall(&self) -> SystemTime {
+                UNIX_EPOCH + EARLIEST_WALL
+            }
+
+            fn monotonic(&self) -> Duration {
+                Duration::from_secs(7)
+            }
+        }
+
+        let clocks: [Box<dyn Clock>; 3] = [Box::new(Fixed), Box::new(Arc::new(Fixed)), Box::new(Box::new(Fixed))];
+        for clock in clocks {
+            let now = Now::read(&clock);
+            assert_eq!((now.wall, now.monotonic), (UNIX_EPOCH + EARLIEST_WALL, Duration::from_secs(7)));
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_is_set_from_2026_on() {
+        let second = Duration::from_secs(1);
+        assert_eq!(since_epoch(UNIX_EPOCH + EARLIEST_WALL), Some(EARLIEST_WALL));
+        for wall in [UNIX_EPOCH, UNIX_EPOCH - second, UNIX_EPOCH + EARLIEST_WALL - second] {
+            assert_eq!(since_epoch(wall), None);
+            assert_eq!(Now { wall, monotonic: second }.set_wall(), None);
+        }
+    }
+
+    #[test]
+    fn a_budget_begins_when_it_is_first_needed() {
+        let budget = Budget::new(Duration::from_secs(10));
+        assert!(!budget.has_begun());
+        let end = budget.deadline().instant();
+        assert!(budget.has_begun() && end.is_some());
+        assert_eq!(budget.deadline().instant(), end);
+    }
+
+    #[test]
+    fn a_deadline_beyond_what_the_system_can_say_is_never() {
+        let (never, soon) = (Deadline::after(Duration::MAX), Deadline::after(Duration::from_secs(60)));
+        assert_eq!((never.instant(), never.remaining()), (None, Some(Duration::MAX)));
+        assert_eq!(never.or_earlier(soon).instant(), soon.instant());
+        assert_eq!(soon.or_earlier(never).instant(), soon.instant());
+        let now = Deadline::after(Duration::ZERO);
+        assert_eq!(now.or_earlier(soon).instant(), now.instant());
+        assert_eq!(soon.or_earlier(now).instant(), now.instant());
+        assert_eq!(now.remaining(), None);
+    }
+}

@@ -33,3 +33,25 @@ impl Reader {
         drop(last);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+
+    #[test]
+    fn a_header_that_is_remembered_is_not_read_again_and_another_is() {
+        let token = |header: &str| format!("{}.e30.AA", URL_SAFE_NO_PAD.encode(header));
+        let (one, other) = (token(r#"{"alg":"ES256","kid":"1"}"#), token(r#"{"alg":"RS256","kid":"2"}"#));
+        let reader = Reader::new();
+        let was_read = |token: &str| reader.read(token).unwrap().new_header().is_some();
+        assert!(was_read(&one) && was_read(&one));
+        reader.remember(reader.read(&one).unwrap().new_header().unwrap());
+        assert!(!was_read(&one) && was_read(&other));
+        assert_eq!(reader.read(&other).unwrap().kid(), Some("2"));
+        reader.remember(reader.read(&other).unwrap().new_header().unwrap());
+        assert!(was_read(&one) && !was_read(&other));
+    }
+}
