@@ -143,8 +143,9 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn who_waits_for_a_thread_that_called_back_into_its_issuer_asks_anew() {
+    /// Two callers who ask about one token at once: the first to ask gets `first` while the other waits, whoever asks after it is told
+    /// "inactive". Gives what the first got, what the other got, and how often the issuer was asked.
+    fn ask_together(first: fn() -> Outcome) -> (Outcome, Outcome, usize) {
         let answers = Answers::new(4, Duration::from_secs(60));
         let asked = AtomicUsize::new(0);
         let waiting = || answers.state.lock().flights.values().map(|flight| flight.waiting()).sum::<usize>();
@@ -157,16 +158,39 @@ mod tests {
                 while waiting() == 0 {
                     thread::yield_now();
                 }
-                Err(failure(NetworkErrorKind::Reentrant))
+                first()
             })
         };
-        thread::scope(|scope| {
+        let outcomes = thread::scope(|scope| {
             let inside = scope.spawn(get);
             while asked.load(Ordering::SeqCst) == 0 {
                 thread::yield_now();
             }
-            assert!(matches!(get(), Ok(Introspection::Inactive)));
-            assert!(inside.join().unwrap().unwrap_err().is_reentrant());
+            let other = get();
+            (inside.join().unwrap(), other)
         });
+        assert!(answers.state.lock().flights.is_empty(), "every flight is off the list");
+        (outcomes.0, outcomes.1, asked.into_inner())
+    }
+
+    #[test]
+    fn who_waits_for_a_thread_that_called_back_into_its_issuer_asks_anew() {
+        let (first, other, asked) = ask_together(|| Err(failure(NetworkErrorKind::Reentrant)));
+        assert!(first.unwrap_err().is_reentrant());
+        assert!(matches!(other, Ok(Introspection::Inactive)));
+        assert_eq!(asked, 2);
+    }
+
+    #[test]
+    fn who_waits_shares_an_answer_and_an_error() {
+        let (first, other, asked) = ask_together(|| Ok(Introspection::Inactive));
+        assert!(matches!((first, other, asked), (Ok(Introspection::Inactive), Ok(Introspection::Inactive), 1)));
+
+        let (first, other, asked) = ask_together(|| Err(failure(NetworkErrorKind::Timeout)));
+        for outcome in [first, other] {
+            let Err(Error::Network(error)) = outcome else { panic!("no error was shared") };
+            assert_eq!(error.kind(), NetworkErrorKind::Timeout);
+        }
+        assert_eq!(asked, 1);
     }
 }

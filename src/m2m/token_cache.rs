@@ -390,13 +390,36 @@ mod tests {
         Arc::new(Asked::new(&TokenOptions::new().scope(scope), None, &Params::default()).unwrap())
     }
 
+    /// Holds the token `t`.
+    fn holding(asked: &Arc<Asked>) -> TokenCache {
+        let cache = TokenCache::new();
+        fill(&cache, asked);
+        cache
+    }
+
+    fn fill(cache: &TokenCache, asked: &Arc<Asked>) {
+        let Look::Fetch(flight) = cache.look(asked, Want::Any, NOW) else { panic!("no flight") };
+        let minted = Minted { token: AccessToken::new("t", None, None), lifetime: Some(Duration::from_secs(3_600)) };
+        assert!(cache.store(asked, &flight, &Obtained { minted, at: NOW, from_issuer: true }, 0.5));
+    }
+
+    #[test]
+    fn a_token_is_rejected_once_and_only_where_it_is_held() {
+        let asked = asked("scope");
+        let cache = holding(&asked);
+        let held = AccessToken::new("t", None, None);
+        assert!(!cache.reject(&AccessToken::new("another", None, None)));
+        assert!(matches!(cache.look(&asked, Want::Any, NOW), Look::Serve(_)));
+        assert!(cache.reject(&held) && !cache.reject(&held));
+        fill(&cache, &asked);
+        assert!(!cache.reject(&held), "the issuer gave the same token again");
+        assert!(matches!(cache.look(&asked, Want::Any, NOW), Look::Serve(_)));
+    }
+
     #[test]
     fn whoever_is_served_from_the_cache_shares_the_lock() {
-        let cache = TokenCache::new();
         let asked = asked("scope");
-        let Look::Fetch(flight) = cache.look(&asked, Want::Any, NOW) else { panic!("no flight") };
-        let minted = Minted { token: AccessToken::new("t", None, None), lifetime: Some(Duration::from_secs(3_600)) };
-        assert!(cache.store(&asked, &flight, &Obtained { minted, at: NOW, from_issuer: true }, 0.5));
+        let cache = holding(&asked);
         let (done, served) = mpsc::channel();
         thread::scope(|scope| {
             let other = cache.0.read();
