@@ -408,7 +408,7 @@ mod tests {
         let asked = asked("scope");
         let cache = holding(&asked);
         let held = AccessToken::new("t", None, None);
-        assert!(!cache.reject(&AccessToken::new("another", None, None)));
+        assert!(!cache.reject(&AccessToken::new("t2", None, None)));
         assert!(matches!(cache.look(&asked, Want::Any, NOW), Look::Serve(_)));
         assert!(cache.reject(&held) && !cache.reject(&held));
         fill(&cache, &asked);
