@@ -90,12 +90,12 @@ impl Now {
     /// The wall clock, if it can be right at all: a machine that has not yet heard of the time stands at 1970 or at the date
     /// of its image.
     pub(crate) fn set_wall(&self) -> Option<SystemTime> {
-        since_epoch(self.wall).map(|_| self.wall)
+        since_epoch_if_set(self.wall).map(|_| self.wall)
     }
 }
 
 /// A wall clock's time as a span since 1970; `None` if it cannot be right at all (it is before 2026).
-pub(crate) fn since_epoch(wall: SystemTime) -> Option<Duration> {
+pub(crate) fn since_epoch_if_set(wall: SystemTime) -> Option<Duration> {
     wall.duration_since(UNIX_EPOCH).ok().filter(|since| *since >= EARLIEST_WALL)
 }
 
@@ -166,7 +166,7 @@ mod tests {
             assert!(began.elapsed() < Duration::from_secs(60), "it stands still");
         }
         assert!(clock.monotonic() > before);
-        assert!(since_epoch(clock.wall()).is_some(), "the tests need a clock that is set");
+        assert!(since_epoch_if_set(clock.wall()).is_some(), "the tests need a clock that is set");
     }
 
     #[test]
@@ -193,9 +193,9 @@ mod tests {
     #[test]
     fn a_wall_clock_is_set_from_2026_on() {
         let second = Duration::from_secs(1);
-        assert_eq!(since_epoch(UNIX_EPOCH + EARLIEST_WALL), Some(EARLIEST_WALL));
+        assert_eq!(since_epoch_if_set(UNIX_EPOCH + EARLIEST_WALL), Some(EARLIEST_WALL));
         for wall in [UNIX_EPOCH, UNIX_EPOCH - second, UNIX_EPOCH + EARLIEST_WALL - second] {
-            assert_eq!(since_epoch(wall), None);
+            assert_eq!(since_epoch_if_set(wall), None);
             assert_eq!(Now { wall, monotonic: second }.set_wall(), None);
         }
     }

@@ -11,6 +11,7 @@ use crate::introspection::answer::Introspection;
 use crate::introspection::read_answer as read_introspection;
 use crate::issuer::metadata::Metadata;
 use crate::issuer::snapshot::Snapshot;
+use crate::jose::base64url::Decoder;
 use crate::jose::claim_set::{ClaimSet, NumericDate};
 use crate::jose::jws::CompactJws;
 use crate::m2m::answer::read_answer as read_token;
@@ -28,7 +29,7 @@ pub struct Jws {
 }
 
 pub fn jws(token: &str) -> Result<Jws, TokenErrorKind> {
-    let jws = CompactJws::read(token)?;
+    let jws = CompactJws::read(None, token, &Decoder::new())?;
     let (signing_input, payload, signature) = jws.parts();
     Ok(Jws {
         algorithm: jws.algorithm().name(),

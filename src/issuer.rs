@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backoff::Heed;
-use crate::clock::{Budget, Deadline, Now, since_epoch};
+use crate::clock::{Budget, Deadline, Now, since_epoch_if_set};
 use crate::error::{Detail, Endpoint, Error, NetworkErrorKind};
 use crate::events::{Count, Event, Events, Stats};
 use crate::headers;
@@ -181,7 +181,7 @@ impl Issuer {
         self.0.boot();
         let wall = self.connection().clock.wall();
         let before_snapshot = self.0.boot.made_at().is_some_and(|made_at| wall < made_at);
-        since_epoch(wall).filter(|_| !before_snapshot).ok_or_else(Error::clock)
+        since_epoch_if_set(wall).filter(|_| !before_snapshot).ok_or_else(Error::clock)
     }
 
     pub(crate) fn budget(&self) -> Budget {

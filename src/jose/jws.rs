@@ -67,7 +67,7 @@ impl<'a> CompactJws<'a> {
     /// may be empty), or if the header is not a JSON object with unique names, has no string `alg`, or has a `kid` or `typ` that
     /// is not a string; `CriticalHeader` for any `crit`; `UnsupportedAlgorithm` for an `alg` that is not an [`Algorithm`].
     pub fn parse(token: &'a str) -> Result<Self, Error> {
-        Self::read(token).map_err(Error::token)
+        Self::read(None, token, &Decoder::new()).map_err(Error::token)
     }
 
     /// The algorithm that the header asks for. The key decides whether it is used.
@@ -101,17 +101,8 @@ impl<'a> CompactJws<'a> {
         }
     }
 
-    /// As [`parse`](Self::parse).
-    pub(crate) fn read(token: &'a str) -> Result<Self, TokenErrorKind> {
-        Self::read_knowing(None, token, &Decoder::new())
-    }
-
-    /// As [`read`](Self::read); a header of the same segment as `known` is not read again.
-    pub(crate) fn read_knowing(
-        known: Option<Arc<Header>>,
-        token: &'a str,
-        decoder: &Decoder,
-    ) -> Result<Self, TokenErrorKind> {
+    /// As [`parse`](Self::parse); a header of the same segment as `known` is not read again.
+    pub(crate) fn read(known: Option<Arc<Header>>, token: &'a str, decoder: &Decoder) -> Result<Self, TokenErrorKind> {
         let Parts { signing_input, header, payload, signature } = Parts::of(token).ok_or(TokenErrorKind::Malformed)?;
         let mut bytes = Vec::with_capacity(payload.len() + signature.len());
         decoder.append(payload, &mut bytes).ok_or(TokenErrorKind::Malformed)?;

@@ -1,8 +1,7 @@
 //! One verification each, by aero2 and by what a user would pick instead: the same tokens, iss, aud and exp checked by all, each given
 //! its keys in the form that suits it best, made beforehand. Ratios are medians of interleaved rounds against ring alone.
 //!
-//! Before it is timed, each has to accept the good token and to refuse one with another signature, one that has expired, and one for
-//! another audience.
+//! Before it is timed, each has to accept the good token and to refuse those of [`refused`].
 //!
 //! jsonwebtoken is built with one crypto library at a time, so `./run` starts this twice. With the name of a file as its argument it
 //! writes there what `others/`, for what is not Rust, verify and compare with.
