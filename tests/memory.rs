@@ -226,23 +226,28 @@ fn reading_any_answer_of_256_kib_takes_memory_in_proportion_to_its_length() {
 fn tokens_and_secrets_are_wiped_before_their_memory_is_given_back() {
     const SECRET: &str = "n33dle-in-the-client-secret";
     const TOKEN: &str = "n33dle-in-the-access-token";
-    let answer = |request: &Request<'_>| -> Result<Response, TransportError> {
-        if request.method() == "GET" {
-            return Ok(Response::new(200, [], br#"{"issuer":"https://issuer.example"}"#.to_vec()));
+    let answer = |escape: &'static str, end: &'static str| {
+        move |request: &Request<'_>| -> Result<Response, TransportError> {
+            if request.method() == "GET" {
+                return Ok(Response::new(200, [], br#"{"issuer":"https://issuer.example"}"#.to_vec()));
+            }
+            if request.url().ends_with("introspect") {
+                return Ok(Response::new(200, [], br#"{"active":false}"#.to_vec()));
+            }
+            // Long enough for every buffer to grow, with members before and behind that move it.
+            let filler = "x".repeat(700);
+            let mut body = Vec::with_capacity(8192);
+            body.extend_from_slice(format!(r#"{{"a":"{escape}{filler}","token_type":"Bearer","#).as_bytes());
+            body.extend_from_slice(b"\"access_token\":\"");
+            body.extend_from_slice(TOKEN.as_bytes());
+            let tail = format!(r#"{escape}{filler}","b":"{filler}{escape}{filler}","expires_in":3600{end}"#);
+            body.extend_from_slice(tail.as_bytes());
+            Ok(Response::new(200, [], body))
         }
-        if request.url().ends_with("introspect") {
-            return Ok(Response::new(200, [], br#"{"active":false}"#.to_vec()));
-        }
-        // Long enough for every buffer to grow, with members before and behind that move it.
-        let filler = "x".repeat(700);
-        let mut body = Vec::with_capacity(8192);
-        body.extend_from_slice(format!(r#"{{"a":"{filler}","token_type":"Bearer","#).as_bytes());
-        body.extend_from_slice(b"\"access_token\":\"");
-        body.extend_from_slice(TOKEN.as_bytes());
-        body.extend_from_slice(format!(r#"{filler}","b":"{filler}{filler}","expires_in":3600}}"#).as_bytes());
-        Ok(Response::new(200, [], body))
     };
-    for auth in [ClientAuth::SecretPost, ClientAuth::SecretBasic] {
+    for (auth, escape) in [(ClientAuth::SecretPost, ""), (ClientAuth::SecretBasic, ""), (ClientAuth::SecretPost, "\\/")]
+    {
+        let answer = answer(escape, "}");
         for needle in [SECRET, TOKEN] {
             let found = left_behind(needle, || {
                 let issuer =
@@ -257,8 +262,16 @@ fn tokens_and_secrets_are_wiped_before_their_memory_is_given_back() {
                 let introspector = introspector.unwrap().introspector("svc", SECRET).client_auth(auth.clone()).build();
                 introspector.unwrap().introspect(TOKEN).unwrap();
             });
-            assert_eq!(found, 0, "{needle} with {auth:?}");
+            assert_eq!(found, 0, "{needle} with {auth:?} {escape}");
         }
+    }
+    for escape in ["", "\\/"] {
+        let found = left_behind(TOKEN, || {
+            let cut_off = answer(escape, "");
+            let issuer = Issuer::builder("https://issuer.example").transport(cut_off).clock(clock()).build().unwrap();
+            issuer.m2m_client("svc", SECRET).build().unwrap().access_token().unwrap_err();
+        });
+        assert_eq!(found, 0, "in an answer that cannot be read {escape}");
     }
     assert_eq!(left_behind(TOKEN, || drop(TOKEN.to_owned())), 1, "what is not wiped is found");
 }

@@ -61,7 +61,7 @@ pub struct Claims {
     pub bound: bool,
 }
 
-/// The allowed difference of fractions: serde_json reads the nearest double, miniserde one of its neighbours at times. So dates agree
+/// The allowed difference of fractions: serde_json reads the nearest double, aero2 the digits down to a nanosecond. So dates agree
 /// to one part in 10^15, and within a millisecond of a limit nothing is said.
 fn has_borderline_date(members: &[(String, Json)]) -> bool {
     let limits = [NOW as f64, NOW as f64 - 30.0, NOW as f64 + 30.0, LAST as f64];

@@ -4,8 +4,8 @@ pub mod ring {
     #![doc = include_str!("../../docs/guide/decisions/ring.md")]
 }
 
-pub mod miniserde {
-    #![doc = include_str!("../../docs/guide/decisions/miniserde.md")]
+pub mod hifijson {
+    #![doc = include_str!("../../docs/guide/decisions/hifijson.md")]
 }
 
 pub mod no_background_thread {

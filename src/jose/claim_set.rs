@@ -10,7 +10,6 @@ use crate::jose::json::{Element, Number, Object, Span, Value};
 
 /// Claims as read. A registered claim of the wrong JSON type never gets here, so that none is ever mistaken for absent.
 pub(crate) struct ClaimSet {
-    raw: String,
     object: Object,
     registered: Registered,
     /// Made when first asked for: the checks do without.
@@ -36,14 +35,8 @@ pub(crate) struct NumericDate(Duration);
 
 impl NumericDate {
     /// `None` outside of 1970 … 9999, whose ends are included; a fraction is allowed.
-    fn new(number: Number) -> Option<Self> {
-        let since_epoch = match number {
-            Number::Float(seconds) if (0.0..=MAX_DATE_AS_FLOAT).contains(&seconds) => {
-                Duration::try_from_secs_f64(seconds).ok()?
-            }
-            Number::Float(_) => return None,
-            whole => Duration::from_secs(whole.as_u64().filter(|seconds| *seconds <= MAX_DATE)?),
-        };
+    fn new(number: Number<'_>) -> Option<Self> {
+        let since_epoch = number.as_seconds().filter(|seconds| *seconds <= MAX_DATE)?;
         UNIX_EPOCH.checked_add(since_epoch)?;
         Some(Self(since_epoch))
     }
@@ -64,9 +57,9 @@ impl ClaimSet {
     /// `Malformed` for what is no JSON object with unique names, whatever its claims; then `InvalidClaim` for a registered claim of the
     /// wrong type.
     pub(crate) fn parse(raw: String) -> Result<Self, TokenErrorKind> {
-        let object = Object::parse(&raw).map_err(|_| TokenErrorKind::Malformed)?;
+        let object = Object::parse(raw).map_err(|_| TokenErrorKind::Malformed)?;
         let registered = Registered::read(&object).ok_or(TokenErrorKind::InvalidClaim)?;
-        Ok(Self { raw, object, registered, audience_list: OnceLock::new(), scope_text: OnceLock::new() })
+        Ok(Self { object, registered, audience_list: OnceLock::new(), scope_text: OnceLock::new() })
     }
 
     /// As [`parse`](Self::parse), of bytes.
@@ -76,7 +69,7 @@ impl ClaimSet {
 
     /// The text that the claims were read from.
     pub(crate) fn raw_json(&self) -> &str {
-        &self.raw
+        self.object.source()
     }
 
     pub(crate) fn issuer(&self) -> Option<&str> {
@@ -181,7 +174,7 @@ impl ClaimSet {
     }
 
     pub(crate) fn get_f64(&self, name: &str) -> Option<f64> {
-        self.object.number(name).ok().flatten().map(Number::as_f64)
+        self.object.number(name).ok().flatten()?.as_f64()
     }
 
     fn text(&self, span: Option<Span>) -> Option<&str> {
@@ -207,7 +200,7 @@ impl fmt::Debug for ClaimSet {
 #[cfg(feature = "serde")]
 impl serde::Serialize for ClaimSet {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let value: serde_json::Value = serde_json::from_str(&self.raw)
+        let value: serde_json::Value = serde_json::from_str(self.raw_json())
             .map_err(|_| serde::ser::Error::custom("the claims hold a number that does not fit"))?;
         value.serialize(serializer)
     }
@@ -271,10 +264,7 @@ fn text(element: Element<'_>) -> Option<Span> {
 }
 
 fn date(element: Element<'_>) -> Option<NumericDate> {
-    match element.value() {
-        Value::Number(number) => NumericDate::new(number),
-        _ => None,
-    }
+    NumericDate::new(element.as_number()?)
 }
 
 /// A text, or an array of nothing but texts.
@@ -295,8 +285,7 @@ fn confirmation(element: Element<'_>) -> Confirmation {
 }
 
 /// 9999-12-31T23:59:59Z, the last second that RFC 3339 can write. Platforms differ beyond it, not before.
-const MAX_DATE: u64 = 253_402_300_799;
-const MAX_DATE_AS_FLOAT: f64 = 253_402_300_799.0;
+const MAX_DATE: Duration = Duration::from_secs(253_402_300_799);
 
 #[cfg(test)]
 mod tests {

@@ -196,10 +196,11 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     /// A missing or empty header or signature is refused here, and parts beyond the third (five are a JWE, RFC 7516 §3.1) with the
-    /// payload's base64url, which has no dot.
+    /// signature's base64url, which has no dot.
     fn of(token: &'a str) -> Option<Self> {
-        let (signing_input, signature) = token.rsplit_once('.')?;
-        let (header, payload) = signing_input.split_once('.')?;
+        let (header, rest) = token.split_once('.')?;
+        let (payload, signature) = rest.split_once('.')?;
+        let signing_input = token.get(..header.len() + 1 + payload.len())?;
         let complete = !header.is_empty() && !signature.is_empty();
         complete.then_some(Self { signing_input, header, payload, signature })
     }

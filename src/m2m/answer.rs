@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use crate::clock::Now;
 use crate::error::{Detail, Endpoint, Error};
 use crate::jose::base64url;
-use crate::jose::json::{Number, Object, Value};
+use crate::jose::json::{Number, Object};
 use crate::m2m::token::AccessToken;
 
 /// A token fresh from the issuer.
@@ -47,8 +45,8 @@ fn is_header_text(token: &str) -> bool {
 /// A number of seconds, or, as some issuers write it, a string of digits. What is beyond every clock is for ever.
 fn expires_in(object: &Object) -> Result<Option<Duration>, Error> {
     let Some(element) = object.members().get("expires_in") else { return Ok(None) };
-    let lifetime = match (element.value(), element.as_str()) {
-        (Value::Number(number), _) => seconds(number),
+    let lifetime = match (element.as_number(), element.as_str()) {
+        (Some(number), _) => number.as_seconds(),
         (_, Some(digits)) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
             Some(digits.parse().map_or(Duration::MAX, Duration::from_secs))
         }
@@ -57,23 +55,13 @@ fn expires_in(object: &Object) -> Result<Option<Duration>, Error> {
     lifetime.map(Some).ok_or_else(|| wrong("expires_in"))
 }
 
-/// `None` below zero.
-fn seconds(number: Number) -> Option<Duration> {
-    match number.as_u64() {
-        Some(whole) => Some(Duration::from_secs(whole)),
-        None if number.as_f64() < 0.0 => None,
-        None => Some(Duration::try_from_secs_f64(number.as_f64()).unwrap_or(Duration::MAX)),
-    }
-}
-
 /// What is left of a JWT's life by its own `exp`, unverified: whoever reads the token verifies it, here it decides on caching only. While
 /// the wall clock is not set, `iat` takes its place.
 fn own_lifetime(token: &str, asked: Now) -> Option<Duration> {
     let mut parts = token.split('.');
     let (_, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else { return None };
-    let payload = Zeroizing::new(String::from_utf8(base64url::decode(payload)?).ok()?);
-    let claims = Object::parse_secret(&payload).ok()?;
-    let date = |name| claims.number(name).ok().flatten().and_then(seconds);
+    let claims = Object::parse_secret(String::from_utf8(base64url::decode(payload)?).ok()?).ok()?;
+    let date = |name| claims.number(name).ok().flatten().and_then(Number::as_seconds);
     let now = match asked.set_wall() {
         Some(wall) => wall.duration_since(std::time::UNIX_EPOCH).ok()?,
         None => date("iat")?,

@@ -5,11 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use miniserde::json::{self, Number, Object, Value};
 
 use super::assertion;
 use super::form::{self, Form, Refusal};
-use super::json::Json;
+use super::json::{Json, Object, Value};
 use super::script::{Endpoint, FaultKind, Patience};
 use super::state::{Client, Proof, State};
 use super::token::{TestToken, numeric_date};
@@ -207,7 +206,7 @@ fn active(claims: &Object, name: &str) -> Json {
     let mut members = vec![("active", Json::from(true)), ("token_type", "Bearer".into()), ("iss", name.into())];
     for member in ["scope", "client_id", "exp", "iat", "nbf", "sub", "aud", "jti", "token_use", "cnf"] {
         if let Some(value) = claims.get(member) {
-            members.push((member, Json::raw(json::to_string(value))));
+            members.push((member, Json::of(value)));
         }
     }
     Json::object(members)
@@ -229,10 +228,10 @@ fn revocation(state: &State, site: &Site, incoming: &Incoming<'_>) -> Result<Jso
     let (form, caller, _) = authenticated(state, &site.url, incoming)?;
     let token = form.one("token")?.ok_or(Refusal::new(400, "invalid_request", "token is missing"))?;
     let claims = good_claims(state, site, token);
-    let client_id = claims.as_ref().and_then(|claims| claims.get("client_id"));
+    let client_id = claims.as_ref().and_then(|claims| claims.text("client_id"));
     let mut registry = state.registry.lock();
     let owns_refresh = registry.refresh_tokens.get(token).is_some_and(|(owner, _)| *owner == caller);
-    if owns_refresh || matches!(client_id, Some(Value::String(owner)) if *owner == caller) {
+    if owns_refresh || client_id == Some(caller.as_str()) {
         registry.revoked.insert(token.to_owned());
     }
     Ok(Json::object::<&str, Json>([]))
@@ -242,37 +241,25 @@ fn revocation(state: &State, site: &Site, incoming: &Incoming<'_>) -> Result<Jso
 fn good_claims(state: &State, site: &Site, token: &str) -> Option<Object> {
     let (signed, signature) = token.rsplit_once('.')?;
     let (header, payload) = signed.split_once('.')?;
-    let key_id = match object(header)?.get("kid") {
-        Some(Value::String(key_id)) => key_id.clone(),
-        _ => return None,
-    };
+    let header = object(header)?;
     let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-    if !state.keys.lock().with_id(&key_id)?.verify(signed.as_bytes(), &signature) {
+    if !state.keys.lock().with_id(header.text("kid")?)?.verify(signed.as_bytes(), &signature) {
         return None;
     }
     let claims = object(payload)?;
     let now = state.now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-    let is = |name: &str, text: &str| matches!(claims.get(name), Some(Value::String(value)) if value == text);
+    let is = |name: &str, value: &str| claims.text(name) == Some(value);
+    let seconds = |name: &str| claims.number::<f64>(name);
     let in_force = is("iss", &site.url)
-        && (is("token_use", "access") || !claims.contains_key("token_use"))
-        && claims.get("exp").and_then(seconds).is_some_and(|expires| expires > now)
-        && claims.get("nbf").is_none_or(|begins| seconds(begins).is_some_and(|begins| begins <= now));
+        && (is("token_use", "access") || claims.get("token_use").is_none())
+        && seconds("exp").is_some_and(|expires| expires > now)
+        && (claims.get("nbf").is_none() || seconds("nbf").is_some_and(|begins| begins <= now));
     in_force.then_some(claims)
 }
 
 fn object(segment: &str) -> Option<Object> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(segment).ok()?).ok()?;
-    json::from_str(&text).ok()
-}
-
-#[expect(clippy::as_conversions, reason = "a date before year 200,000,000 is exact in f64")]
-fn seconds(value: &Value) -> Option<f64> {
-    match value {
-        Value::Number(Number::U64(number)) => Some(*number as f64),
-        Value::Number(Number::I64(number)) => Some(*number as f64),
-        Value::Number(Number::F64(number)) => Some(*number),
-        _ => None,
-    }
+    Object::parse(&text)
 }
 
 /// The form and the client that proved to be itself (RFC 6749 §2.3.1, RFC 7523 §2.2).

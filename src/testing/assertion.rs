@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use miniserde::json::{self, Number, Object, Value};
 
+use super::json::Object;
 use crate::jose::{CompactJws, Jwk};
 
 /// The `client_assertion_type` of a JWT.
@@ -13,7 +13,7 @@ pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type
 
 /// The client that an assertion says it is of.
 pub(super) fn claimed_client(assertion: &str) -> Option<String> {
-    text(&claims(assertion)?, "sub").map(str::to_owned)
+    claims(assertion)?.text("sub").map(str::to_owned)
 }
 
 /// The `jti` of an assertion of that client for this issuer (or its token endpoint) that the client's key signed and that is in force.
@@ -21,24 +21,16 @@ pub(super) fn verified(assertion: &str, key: &str, client_id: &str, issuer: &str
     let key = Jwk::parse(key).ok()?.verification_key().ok()?;
     CompactJws::parse(assertion).ok()?.verify(&key).ok()?;
     let claims = claims(assertion)?;
-    let for_us = text(&claims, "aud").is_some_and(|aud| aud == issuer || aud == format!("{issuer}/oauth2/token"));
-    let own = [text(&claims, "iss"), text(&claims, "sub")] == [Some(client_id); 2];
-    let Some(Value::Number(Number::U64(expires))) = claims.get("exp") else { return None };
-    let expires = UNIX_EPOCH.checked_add(Duration::from_secs(*expires))?;
+    let for_us = claims.text("aud").is_some_and(|aud| aud == issuer || aud == format!("{issuer}/oauth2/token"));
+    let own = [claims.text("iss"), claims.text("sub")] == [Some(client_id); 2];
+    let expires = UNIX_EPOCH.checked_add(Duration::from_secs(claims.number("exp")?))?;
     let in_force = expires > now && expires.duration_since(now).is_ok_and(|left| left <= LONGEST_LIFE);
-    text(&claims, "jti").filter(|_| for_us && own && in_force).map(str::to_owned)
+    claims.text("jti").filter(|_| for_us && own && in_force).map(str::to_owned)
 }
 
 fn claims(assertion: &str) -> Option<Object> {
     let payload = assertion.split('.').nth(1)?;
-    json::from_str(&String::from_utf8(URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?).ok()
-}
-
-fn text<'c>(claims: &'c Object, name: &str) -> Option<&'c str> {
-    match claims.get(name) {
-        Some(Value::String(text)) => Some(text),
-        _ => None,
-    }
+    Object::parse(&String::from_utf8(URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?)
 }
 
 /// RFC 7523 §3 lets an issuer refuse an `exp` that is unreasonably far ahead.

@@ -1,6 +1,12 @@
 //! Values for claims and header members, written as JSON text; and reading of what the endpoints are sent.
 
+use std::convert::Infallible;
 use std::fmt::{self, Write as _};
+use std::str::FromStr;
+
+use hifijson::IterLexer;
+use hifijson::token::Lex as _;
+use hifijson::value::parse_bounded;
 
 /// A JSON value for [`TestToken::claim`](super::TestToken::claim) and [`TestToken::header`](super::TestToken::header).
 ///
@@ -35,6 +41,18 @@ impl Json {
     pub fn object<N: AsRef<str>, V: Into<Self>>(members: impl IntoIterator<Item = (N, V)>) -> Self {
         let members = members.into_iter().map(|(name, value)| format!("{}:{}", quoted(name.as_ref()), value.into()));
         Self(format!("{{{}}}", members.collect::<Vec<_>>().join(",")))
+    }
+
+    /// What was read, written again.
+    pub(super) fn of(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::null(),
+            Value::Bool(value) => (*value).into(),
+            Value::Number((literal, _)) => Self::raw(literal),
+            Value::String(text) => text.into(),
+            Value::Array(values) => Self::array(values.iter().map(Self::of)),
+            Value::Object(members) => Self::object(members.iter().map(|(name, value)| (name, Self::of(value)))),
+        }
     }
 
     fn array<V: Into<Self>>(values: impl IntoIterator<Item = V>) -> Self {
@@ -119,6 +137,43 @@ fn quoted(text: &str) -> String {
     quoted.push('"');
     quoted
 }
+
+/// A value that an endpoint was sent.
+pub(super) type Value = hifijson::value::Value<String, String>;
+
+/// An object that an endpoint was sent: the header or the payload of a token.
+pub(super) struct Object(Vec<(String, Value)>);
+
+impl Object {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut lexer = IterLexer::new(text.bytes().map(Ok::<_, Infallible>));
+        match lexer.exactly_one(IterLexer::ws_peek, |next, lexer| parse_bounded(MAX_DEPTH, next, lexer)) {
+            Ok(Value::Object(members)) => Some(Self(members)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.iter().rfind(|(other, _)| other == name).map(|(_, value)| value)
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        match self.get(name) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn number<N: FromStr>(&self, name: &str) -> Option<N> {
+        match self.get(name) {
+            Some(Value::Number((literal, _))) => literal.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+/// So that no token overflows the stack of a test's server.
+const MAX_DEPTH: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -32,8 +32,8 @@ const LEVELS: &[&[&str]] = &[
     &["error/config", "error/network", "error/oauth", "error/token"],
     &["error"],
     // 2: pure parsing; no I/O, no clock
-    &["url", "headers", "bearer", "scope", "jose/base64url", "jose/json/numbers"],
-    &["jose/json/tape"],
+    &["url", "headers", "bearer", "scope", "jose/base64url", "jose/json/number", "jose/json/tape"],
+    &["jose/json/parse"],
     &["jose/json"],
     &["jose/key", "jose/claim_set"],
     &["jose/jwk", "jose/jws"],
