@@ -134,10 +134,12 @@ impl<'t> Parser<'t> {
             return None;
         }
         let span = self.string()?;
-        let name = self.text_at(span);
-        let bit = filter_bit(name);
-        if self.level.seen & bit != 0 && self.level.members < FEW_MEMBERS && self.names().any(|other| other == name) {
-            return None;
+        let bit = filter_bit(self.bytes_at(span));
+        if self.level.seen & bit != 0 && self.level.members < FEW_MEMBERS {
+            let name = self.text_at(span);
+            if self.names().any(|other| other == name) {
+                return None;
+            }
         }
         self.level.seen |= bit;
         self.level.members += 1;
@@ -234,7 +236,15 @@ impl<'t> Parser<'t> {
     }
 
     fn text_at(&self, span: Span) -> &str {
-        span.of(self.text).or_else(|| span.back(self.text.len())?.of(self.decoded.as_deref()?)).unwrap_or_default()
+        let in_text = span.range().and_then(|range| self.text.get(range));
+        let in_decoded = || self.decoded.as_ref()?.get(span.back(self.text.len())?.range()?);
+        in_text.or_else(in_decoded).unwrap_or_default()
+    }
+
+    /// As [`text_at`](Self::text_at), without the look for the ends of characters.
+    fn bytes_at(&self, span: Span) -> &[u8] {
+        let in_text = span.range().and_then(|range| self.text.as_bytes().get(range));
+        in_text.unwrap_or_else(|| self.text_at(span).as_bytes())
     }
 
     /// How far the text has been read.
@@ -248,8 +258,7 @@ fn escape(lexer: &mut SliceLexer<'_>) -> Result<char, hifijson::str::Error> {
     Ok(lexer.escape(kind)?)
 }
 
-fn filter_bit(name: &str) -> u64 {
-    let bytes = name.as_bytes();
+fn filter_bit(bytes: &[u8]) -> u64 {
     let first = bytes.first().copied().map_or(0, u32::from);
     let last = bytes.last().copied().map_or(0, u32::from);
     let middle = bytes.get(bytes.len() / 2).copied().map_or(0, u32::from);

@@ -40,8 +40,8 @@ impl Span {
         Some(Self { start: self.start.checked_sub(bytes)?, end: self.end.checked_sub(bytes)? })
     }
 
-    pub(super) fn of(self, texts: &str) -> Option<&str> {
-        texts.get(usize::try_from(self.start).ok()?..usize::try_from(self.end).ok()?)
+    pub(super) fn range(self) -> Option<Range<usize>> {
+        Some(usize::try_from(self.start).ok()?..usize::try_from(self.end).ok()?)
     }
 }
 
@@ -84,7 +84,7 @@ impl Object {
 
     /// The decoded text at `span`, which is one of this object's own.
     pub(crate) fn text(&self, span: Span) -> &str {
-        span.of(&self.texts).unwrap_or_default()
+        span.range().and_then(|range| self.texts.get(range)).unwrap_or_default()
     }
 
     /// The value of the node at `at`.
