@@ -50,8 +50,9 @@ impl Number<'_> {
         }
         let mut digits = digits.chain(iter::repeat(0));
         let seconds = digits.by_ref().take(usize::try_from(before).unwrap_or(0)).try_fold(0_u64, shifted);
-        let zeros = usize::try_from(before.saturating_neg()).unwrap_or(0).min(NANO_DIGITS);
-        let nanos = iter::repeat_n(0, zeros).chain(digits).take(NANO_DIGITS).try_fold(0, shifted);
+        // Held within bounds before it becomes a usize, which may have 32 bits.
+        let zeros = usize::try_from(before.clamp(-i64::from(NANO_DIGITS), 0).unsigned_abs()).ok()?;
+        let nanos = iter::repeat_n(0, zeros).chain(digits).take(usize::from(NANO_DIGITS)).try_fold(0, shifted);
         let Some(seconds) = seconds else { return Some(Duration::MAX) };
         Some(Duration::new(seconds, u32::try_from(nanos?).ok()?))
     }
@@ -64,7 +65,7 @@ fn shifted(number: u64, digit: u64) -> Option<u64> {
 /// Before the decimal point of the largest one (1.8e308).
 const DIGITS_OF_A_DOUBLE: i64 = 309;
 
-const NANO_DIGITS: usize = 9;
+const NANO_DIGITS: u8 = 9;
 
 #[cfg(test)]
 mod tests {
