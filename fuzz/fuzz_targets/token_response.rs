@@ -21,6 +21,9 @@ fuzz_target!(|text: &str| {
     let bearer = text_of("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"));
     let scope = get(&members, "scope").is_none_or(|scope| scope.text().is_some());
     let expires = get(&members, "expires_in");
+    if expires.is_some_and(Json::is_minus_zero) {
+        return;
+    }
     let seconds = expires.and_then(|value| match value {
         Json::Text(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
             Some(digits.parse::<f64>().unwrap())

@@ -62,11 +62,12 @@ pub struct Claims {
 }
 
 /// The allowed difference of fractions: serde_json reads the nearest double, aero2 the digits down to a nanosecond. So dates agree
-/// to one part in 10^15, and within a millisecond of a limit nothing is said.
+/// to one part in 10^15, and within a millisecond of a limit nothing is said, nor where the double is -0, since what is written may
+/// be below zero.
 fn has_borderline_date(members: &[(String, Json)]) -> bool {
     let limits = [NOW as f64, NOW as f64 - 30.0, NOW as f64 + 30.0, LAST as f64];
-    ["exp", "nbf", "iat"].iter().any(|name| match get(members, name) {
-        Some(Json::Float(seconds)) => limits.iter().any(|limit| (seconds - limit).abs() < 1e-3),
+    ["exp", "nbf", "iat"].iter().filter_map(|name| get(members, name)).any(|value| match value {
+        Json::Float(seconds) => value.is_minus_zero() || limits.iter().any(|limit| (seconds - limit).abs() < 1e-3),
         _ => false,
     })
 }

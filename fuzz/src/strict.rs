@@ -49,6 +49,11 @@ impl Json {
         }
     }
 
+    /// What serde_json makes of a number so little below zero that no double is between, and of `-0`: which of them it was is lost.
+    pub fn is_minus_zero(&self) -> bool {
+        matches!(self, Self::Float(number) if *number == 0.0 && number.is_sign_negative())
+    }
+
     pub fn number(&self) -> Option<f64> {
         match self {
             Self::Unsigned(number) => Some(*number as f64),
