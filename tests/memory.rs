@@ -11,6 +11,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use aero2::jose::JwkSet;
 use aero2::testing::{Endpoint, Fault, ManualClock, TestIssuer, TestToken};
 use aero2::{ClientAuth, Issuer, Request, Response, TransportError};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 struct Watching;
 
@@ -274,6 +276,58 @@ fn tokens_and_secrets_are_wiped_before_their_memory_is_given_back() {
         assert_eq!(found, 0, "in an answer that cannot be read {escape}");
     }
     assert_eq!(left_behind(TOKEN, || drop(TOKEN.to_owned())), 1, "what is not wiped is found");
+}
+
+/// Without `expires_in` the token itself says how long it lives, if it is a JWT.
+#[test]
+fn what_is_decoded_of_a_minted_token_is_wiped() {
+    const NEEDLE: &str = "n33dle-in-the-payload";
+    let json = format!(r#"{{"exp":1800003600,"x":"{NEEDLE}"}}"#);
+    let escaped = format!(r#"{{"exp":1800003600,"x":"\/{NEEDLE}"}}"#);
+    let cut_off = format!("{}=", URL_SAFE_NO_PAD.encode(format!("{NEEDLE}{NEEDLE}{NEEDLE}")));
+    let payloads = [
+        URL_SAFE_NO_PAD.encode(json),
+        URL_SAFE_NO_PAD.encode(escaped),
+        URL_SAFE_NO_PAD.encode(NEEDLE),
+        URL_SAFE_NO_PAD.encode([NEEDLE.as_bytes(), &[0xff]].concat()),
+        cut_off,
+    ];
+    for payload in payloads {
+        let body = format!(r#"{{"access_token":"a.{payload}.c","token_type":"Bearer"}}"#);
+        let answer = move |request: &Request<'_>| -> Result<Response, TransportError> {
+            let metadata = br#"{"issuer":"https://issuer.example"}"#.to_vec();
+            Ok(Response::new(200, [], if request.method() == "GET" { metadata } else { body.clone().into_bytes() }))
+        };
+        let issuer = Issuer::builder("https://issuer.example").transport(answer).clock(clock()).build().unwrap();
+        let m2m = issuer.m2m_client("svc", "secret").build().unwrap();
+        assert_eq!(left_behind(NEEDLE, || drop(m2m.access_token().unwrap())), 0, "{payload}");
+    }
+}
+
+#[cfg(feature = "file-cache")]
+#[test]
+fn what_is_read_of_a_token_file_is_wiped() {
+    const TOKEN: &str = "n33dle-in-the-token-file";
+    let answer = |request: &Request<'_>| -> Result<Response, TransportError> {
+        let token = format!(r#"{{"access_token":"{TOKEN}","token_type":"Bearer","expires_in":3600}}"#).into_bytes();
+        let metadata = br#"{"issuer":"https://issuer.example"}"#.to_vec();
+        Ok(Response::new(200, [], if request.method() == "GET" { metadata } else { token }))
+    };
+    let file = std::env::temp_dir().join(format!("aero2-memory-{}.json", std::process::id()));
+    let nobody = |_: &Request<'_>| -> Result<Response, TransportError> {
+        Err(std::io::Error::other("the token is in the file").into())
+    };
+    let m2m = |issuer: aero2::IssuerBuilder| {
+        let issuer = issuer.clock(clock()).build().unwrap();
+        issuer.m2m_client("svc", "secret").token_file(&file).build().unwrap()
+    };
+    m2m(Issuer::builder("https://issuer.example").transport(answer)).access_token().unwrap();
+    let found = left_behind(TOKEN, || {
+        let reader = m2m(Issuer::builder("https://issuer.example").transport(nobody));
+        assert_eq!(reader.access_token().unwrap().expose_secret(), TOKEN);
+    });
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(found, 0);
 }
 
 /// 3 bytes of JSON are 4 of the token, less header and signature.

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::clock::Now;
 use crate::error::{Detail, Endpoint, Error};
-use crate::jose::base64url;
+use crate::jose::base64url::Decoder;
 use crate::jose::json::{Number, Object};
 use crate::m2m::token::AccessToken;
 
@@ -60,7 +62,9 @@ fn expires_in(object: &Object) -> Result<Option<Duration>, Error> {
 fn own_lifetime(token: &str, asked: Now) -> Option<Duration> {
     let mut parts = token.split('.');
     let (_, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else { return None };
-    let claims = Object::parse_secret(String::from_utf8(base64url::decode(payload)?).ok()?).ok()?;
+    let mut decoded = Zeroizing::new(Vec::with_capacity(payload.len()));
+    Decoder::new().append(payload, &mut decoded)?;
+    let claims = Object::parse_secret(std::str::from_utf8(&decoded).ok()?).ok()?;
     let date = |name| claims.number(name).ok().flatten().and_then(Number::as_seconds);
     let now = match asked.set_wall() {
         Some(wall) => wall.duration_since(std::time::UNIX_EPOCH).ok()?,

@@ -24,8 +24,8 @@ impl Number<'_> {
         self.0.parse().ok().filter(|number: &f64| number.is_finite())
     }
 
-    /// So many seconds, cut off below a nanosecond; [`Duration::MAX`] for more than it holds. `None` for a negative number, and for one
-    /// beyond all doubles: nobody can have meant that.
+    /// So many seconds, cut off below a nanosecond; [`Duration::MAX`] for more than it holds. `None` for a negative number, and from
+    /// 10^309 on, which is beyond all doubles: nobody can have meant that.
     pub(crate) fn as_seconds(self) -> Option<Duration> {
         if let Ok(whole) = self.0.parse() {
             return Some(Duration::from_secs(whole));

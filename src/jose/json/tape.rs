@@ -6,8 +6,8 @@ use zeroize::Zeroize;
 
 /// A JSON object as read: no duplicate members at any depth, no deeper than [`MAX_DEPTH`](super::parse::MAX_DEPTH), nothing after it.
 ///
-/// It is a tape, all nodes in the order of the text with each container knowing its end, so that any document costs two
-/// allocations and dropping it never recurses.
+/// It is a tape, all nodes in the order of the text with each container knowing its end, so that a usual document costs two
+/// allocations and dropping none recurses.
 pub(crate) struct Object {
     /// The text as read and, behind it, what its strings with escapes say.
     texts: String,
