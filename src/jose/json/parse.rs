@@ -74,7 +74,7 @@ impl<'t> Parser<'t> {
     }
 
     fn document(&mut self) -> Option<()> {
-        self.lexer.expect(SliceLexer::ws_peek, b'{')?;
+        self.take(b'{')?;
         self.push(Span::default(), Value::Object(0));
         self.level.is_object = true;
         self.containers()?;
@@ -97,12 +97,12 @@ impl<'t> Parser<'t> {
                 continue;
             }
             if !is_first {
-                self.lexer.expect(|_| Some(next), b',')?;
+                self.take(b',')?;
                 next = self.lexer.ws_peek()?;
             }
             let name = if self.level.is_object {
                 let name = self.name(next)?;
-                self.lexer.expect(SliceLexer::ws_peek, b':')?;
+                self.take(b':')?;
                 next = self.lexer.ws_peek()?;
                 name
             } else {
@@ -117,6 +117,14 @@ impl<'t> Parser<'t> {
                 self.push(name, value);
             }
         }
+    }
+
+    /// Goes beyond `byte`, if that is what comes next, white space aside.
+    fn take(&mut self, byte: u8) -> Option<()> {
+        if self.lexer.ws_peek()? != byte {
+            return None;
+        }
+        self.lexer.take_next().map(drop)
     }
 
     fn scalar(&mut self, next: u8) -> Option<Value> {
