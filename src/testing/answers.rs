@@ -241,25 +241,20 @@ fn revocation(state: &State, site: &Site, incoming: &Incoming<'_>) -> Result<Jso
 fn good_claims(state: &State, site: &Site, token: &str) -> Option<Object> {
     let (signed, signature) = token.rsplit_once('.')?;
     let (header, payload) = signed.split_once('.')?;
-    let header = object(header)?;
+    let header = Object::of(header)?;
     let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
     if !state.keys.lock().with_id(header.text("kid")?)?.verify(signed.as_bytes(), &signature) {
         return None;
     }
-    let claims = object(payload)?;
+    let claims = Object::of(payload)?;
     let now = state.now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     let is = |name: &str, value: &str| claims.text(name) == Some(value);
-    let seconds = |name: &str| claims.number::<f64>(name);
+    let seconds = |name: &str| claims.number(name).filter(|seconds: &f64| seconds.is_finite());
     let in_force = is("iss", &site.url)
         && (is("token_use", "access") || claims.get("token_use").is_none())
         && seconds("exp").is_some_and(|expires| expires > now)
         && (claims.get("nbf").is_none() || seconds("nbf").is_some_and(|begins| begins <= now));
     in_force.then_some(claims)
-}
-
-fn object(segment: &str) -> Option<Object> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(segment).ok()?).ok()?;
-    Object::parse(&text)
 }
 
 /// The form and the client that proved to be itself (RFC 6749 §2.3.1, RFC 7523 §2.2).

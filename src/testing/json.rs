@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hifijson::IterLexer;
 use hifijson::token::Lex as _;
 use hifijson::value::parse_bounded;
@@ -145,7 +147,9 @@ pub(super) type Value = hifijson::value::Value<String, String>;
 pub(super) struct Object(Vec<(String, Value)>);
 
 impl Object {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// Of one part of a token.
+    pub(super) fn of(segment: &str) -> Option<Self> {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(segment).ok()?).ok()?;
         let mut lexer = IterLexer::new(text.bytes().map(Ok::<_, Infallible>));
         match lexer.exactly_one(IterLexer::ws_peek, |next, lexer| parse_bounded(MAX_DEPTH, next, lexer)) {
             Ok(Value::Object(members)) => Some(Self(members)),
