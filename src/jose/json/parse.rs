@@ -97,7 +97,10 @@ impl<'t> Parser<'t> {
                 continue;
             }
             if !is_first {
-                self.take(b',')?;
+                if next != b',' {
+                    return None;
+                }
+                self.lexer.take_next();
                 next = self.lexer.ws_peek()?;
             }
             let name = if self.level.is_object {
