@@ -9,10 +9,10 @@ use std::collections::BinaryHeap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-#[path = "../src/backoff.rs"]
+#[path = "../src/cache/backoff.rs"]
 #[expect(dead_code, reason = "a fleet knows plain failures only")]
 mod backoff;
-#[path = "../src/m2m/plan.rs"]
+#[path = "../src/m2m/schedule.rs"]
 #[expect(dead_code, reason = "no two callers of one client look at once")]
 mod plan;
 

@@ -4,12 +4,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use crate::client_auth::assertion::{ASSERTION_TYPE, PrivateKeyJwt};
-use crate::clock::Now;
+use crate::client_auth::private_key_jwt::{ASSERTION_TYPE, PrivateKeyJwt};
 use crate::error::{ConfigProblem, Error};
+use crate::http::form::{Form, encode, longest_encoded};
 use crate::secret::{Secret, SecretSource};
+use crate::time::Now;
 
-pub(crate) mod assertion;
+pub(crate) mod private_key_jwt;
 pub(crate) mod signing_key;
 
 /// How a client authenticates at the issuer. The default is [`SecretPost`](Self::SecretPost), as Aero2 expects, unless the
@@ -44,7 +45,7 @@ impl From<PrivateKeyJwt> for ClientAuth {
 
 /// The issuer as an authenticating client sees it, and the time.
 #[derive(Clone, Copy)]
-pub(crate) struct Counterpart<'a> {
+pub(crate) struct ServerInfo<'a> {
     pub(crate) issuer: &'a str,
     /// What the issuer says that the endpoint takes, if it says anything.
     pub(crate) offered: Option<&'a [String]>,
@@ -81,17 +82,17 @@ impl Client {
     pub(crate) fn authenticate(
         &self,
         form: &mut Form,
-        counterpart: Counterpart<'_>,
+        server: ServerInfo<'_>,
         secret: &Secret,
     ) -> Result<Option<Secret>, Error> {
-        match self.auth.as_ref().unwrap_or_else(|| best_of(counterpart.offered)) {
+        match self.auth.as_ref().unwrap_or_else(|| best_of(server.offered)) {
             ClientAuth::SecretPost => {
                 form.push("client_id", &self.client_id);
                 form.push("client_secret", secret.expose_secret());
             }
             ClientAuth::SecretBasic => return Ok(Some(basic(&self.client_id, secret.expose_secret()))),
             ClientAuth::PrivateKeyJwt(jwt) => {
-                let assertion = jwt.assertion(&self.client_id, counterpart.issuer, counterpart.now, secret)?;
+                let assertion = jwt.assertion(&self.client_id, server.issuer, server.now, secret)?;
                 // Optional by RFC 7521 §4.2, and some issuers look the client up by it.
                 form.push("client_id", &self.client_id);
                 form.push("client_assertion_type", ASSERTION_TYPE);
@@ -111,39 +112,6 @@ fn best_of(offered: Option<&[String]>) -> &'static ClientAuth {
     }
 }
 
-/// A body of `application/x-www-form-urlencoded`. It never grows in place, since that would leave a copy of a secret in freed memory.
-pub(crate) struct Form(Zeroizing<String>);
-
-impl Form {
-    pub(crate) fn new() -> Self {
-        Self(Zeroizing::new(String::new()))
-    }
-
-    pub(crate) fn push(&mut self, name: &str, value: &str) {
-        self.reserve(longest_encoded(name).saturating_add(longest_encoded(value)).saturating_add(2));
-        if !self.0.is_empty() {
-            self.0.push('&');
-        }
-        encode(name, "+", &mut self.0);
-        self.0.push('=');
-        encode(value, "+", &mut self.0);
-    }
-
-    /// The encoded form.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-
-    fn reserve(&mut self, more: usize) {
-        let needed = self.0.len().saturating_add(more);
-        if needed > self.0.capacity() {
-            let mut grown = Zeroizing::new(String::with_capacity(needed.max(self.0.capacity().saturating_mul(2))));
-            grown.push_str(&self.0);
-            self.0 = grown;
-        }
-    }
-}
-
 /// `Basic` with both parts form-encoded, so that a colon in the id or any character in the secret arrives as it was. A space becomes
 /// `%20`: every form decoder reads that, and so do servers that undo percents only (Authlib is one).
 fn basic(client_id: &str, secret: &str) -> Secret {
@@ -157,29 +125,6 @@ fn basic(client_id: &str, secret: &str) -> Secret {
     header.push_str(BASIC);
     STANDARD.encode_string(pair.as_bytes(), &mut header);
     Secret::from(header)
-}
-
-/// The URL standard's serializer, which RFC 6749 Appendix B asks for: letters, digits and `*-._` stay.
-fn encode(text: &str, space: &str, out: &mut String) {
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => out.push(char::from(byte)),
-            b' ' => out.push_str(space),
-            _ => {
-                out.push('%');
-                out.push(hex_digit(byte >> 4));
-                out.push(hex_digit(byte & 0xf));
-            }
-        }
-    }
-}
-
-fn hex_digit(nibble: u8) -> char {
-    char::from_digit(u32::from(nibble), 16).map_or('0', |digit| digit.to_ascii_uppercase())
-}
-
-fn longest_encoded(text: &str) -> usize {
-    text.len().saturating_mul(3)
 }
 
 const BASIC: &str = "Basic ";
@@ -244,9 +189,9 @@ mod tests {
             (Some(ClientAuth::SecretBasic), None, true),
         ] {
             let mut form = Form::new();
-            let counterpart = Counterpart { issuer: "https://acme.aero2.dev", offered, now: now() };
+            let server = ServerInfo { issuer: "https://acme.aero2.dev", offered, now: now() };
             let client = client("svc", configured.clone());
-            let header = client.authenticate(&mut form, counterpart, &Secret::from("s e")).unwrap();
+            let header = client.authenticate(&mut form, server, &Secret::from("s e")).unwrap();
             assert_eq!(header.is_some(), in_header, "{configured:?} {offered:?}");
             assert_eq!(form_text(&form), if in_header { "" } else { "client_id=svc&client_secret=s+e" });
         }

@@ -6,8 +6,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::cache::reentrancy::Reentrancy;
 use crate::error::{Error, SnapshotProblem};
-use crate::reentrancy::Reentrancy;
 
 /// Something that happened inside an [`Issuer`](crate::Issuer), for logs and metrics.
 ///

@@ -3,20 +3,20 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::bearer;
-use crate::clock::Now;
+use crate::claims::claim_set::{ClaimSet, NumericDate};
 use crate::error::{Endpoint, Error, TokenErrorKind};
-use crate::headers;
-use crate::introspection::answer::Introspection;
-use crate::introspection::read_answer as read_introspection;
-use crate::issuer::metadata::Metadata;
+use crate::http::authorization;
+use crate::http::headers;
+use crate::http::url::IssuerUrl;
+use crate::introspection::parse_response as read_introspection;
+use crate::introspection::response::Introspection;
+use crate::issuer::discovery::Metadata;
 use crate::issuer::snapshot::Snapshot;
 use crate::jose::base64url::Decoder;
-use crate::jose::claim_set::{ClaimSet, NumericDate};
 use crate::jose::jws::CompactJws;
-use crate::m2m::answer::read_answer as read_token;
+use crate::m2m::token_response::parse_response as read_token;
+use crate::time::Now;
 use crate::transport::Response;
-use crate::url::IssuerUrl;
 
 #[derive(Debug, PartialEq)]
 pub struct Jws {

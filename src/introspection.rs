@@ -4,22 +4,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backoff::Heed;
+use crate::cache::backoff::BackoffScope;
+use crate::claims::claim_set::ClaimSet;
 use crate::client_auth::{Client, ClientAuth};
-use crate::clock::{Deadline, Now};
 use crate::error::{ConfigProblem, Detail, Endpoint, Error};
-use crate::introspection::answer::{Introspection, TokenInfo, is_in_its_time};
-use crate::introspection::answers::Answers;
+use crate::introspection::cache::IntrospectionCache;
+use crate::introspection::response::{Introspection, TokenInfo, is_in_its_time};
 use crate::issuer::Issuer;
-use crate::issuer::connection::body_text;
-use crate::jose::claim_set::ClaimSet;
-use crate::jose::json::Object;
+use crate::issuer::http_client::body_text;
+use crate::json::Object;
+use crate::oauth::TokenTypeHint;
 use crate::secret::SecretSource;
-use crate::token_type_hint::TokenTypeHint;
+use crate::time::{Deadline, Now};
 use crate::transport::Response;
 
-pub(crate) mod answer;
-pub(crate) mod answers;
+pub(crate) mod cache;
+pub(crate) mod response;
 
 /// Asks the issuer whether a token is active (RFC 7662). Each question is a request, and the answer takes revocation into
 /// account.
@@ -46,7 +46,7 @@ pub(crate) mod answers;
 pub struct Introspector {
     issuer: Issuer,
     client: Arc<Client>,
-    answers: Option<Arc<Answers>>,
+    answers: Option<Arc<IntrospectionCache>>,
 }
 
 impl Introspector {
@@ -83,14 +83,15 @@ impl Introspector {
     fn request(&self, token: &str, hint: Option<TokenTypeHint>, deadline: Deadline) -> Result<Introspection, Error> {
         let mut form = vec![("token", token)];
         form.extend(hint.map(|hint| ("token_type_hint", hint.name())));
-        let response = self.issuer.oauth_request(Endpoint::Introspection, &self.client, &form, Heed::All, deadline)?;
-        let answer = read_answer(&response, self.issuer.url(), self.issuer.now());
+        let response =
+            self.issuer.oauth_request(Endpoint::Introspection, &self.client, &form, BackoffScope::All, deadline)?;
+        let answer = parse_response(&response, self.issuer.url(), self.issuer.now());
         self.issuer.connection().judged(&response, answer)
     }
 }
 
 /// Fails closed: what is no proper answer says nothing about the token (RFC 7662 §2.2).
-pub(crate) fn read_answer(response: &Response, issuer: &str, now: Now) -> Result<Introspection, Error> {
+pub(crate) fn parse_response(response: &Response, issuer: &str, now: Now) -> Result<Introspection, Error> {
     let invalid = |detail| Error::invalid_response(Endpoint::Introspection, detail);
     let text = body_text(Endpoint::Introspection, response)?;
     let object = Object::parse(text).map_err(|_| invalid(Detail::NotJson))?;
@@ -103,11 +104,11 @@ pub(crate) fn read_answer(response: &Response, issuer: &str, now: Now) -> Result
     object.string("username").map_err(|_| invalid(Detail::Member("username")))?;
     let claims = ClaimSet::parse(text.to_owned()).map_err(|_| invalid(Detail::Claims))?;
     let info = TokenInfo::new(claims, token_type);
-    Ok(if vouched_for(&info, issuer, now)? { Introspection::Active(info) } else { Introspection::Inactive })
+    Ok(if is_consistent(&info, issuer, now)? { Introspection::Active(info) } else { Introspection::Inactive })
 }
 
 /// An active answer that contradicts itself is none: another issuer, expired, or not yet valid.
-fn vouched_for(info: &TokenInfo, issuer: &str, now: Now) -> Result<bool, Error> {
+fn is_consistent(info: &TokenInfo, issuer: &str, now: Now) -> Result<bool, Error> {
     if info.issuer().is_some_and(|other| other != issuer) {
         return Ok(false);
     }
@@ -161,7 +162,7 @@ impl IntrospectorBuilder {
         let client = Arc::new(self.client.checked()?);
         let answers = match self.cache {
             Some((0, _) | (_, Duration::ZERO)) => return Err(Error::config(ConfigProblem::CacheCapacity)),
-            Some((capacity, ttl)) => Some(Arc::new(Answers::new(capacity, ttl))),
+            Some((capacity, ttl)) => Some(Arc::new(IntrospectionCache::new(capacity, ttl))),
             None => None,
         };
         Ok(Introspector { issuer: self.issuer, client, answers })

@@ -4,29 +4,28 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backoff::Heed;
-use crate::clock::{Budget, Deadline, Now, since_epoch_if_set};
+use crate::cache::backoff::BackoffScope;
+use crate::cache::refresh_ahead::{Cached, Fetch, Fetched, Initial, RefreshAheadCache};
 use crate::error::{Detail, Endpoint, Error, NetworkErrorKind};
 use crate::events::{Count, Event, Events, Stats};
-use crate::headers;
-use crate::issuer::boot::{Boot, Step};
-use crate::issuer::connection::{Connection, body_text};
-use crate::issuer::key_cache::{HeldKeys, KeyCache};
-use crate::issuer::metadata::Metadata;
-use crate::issuer::refreshing::{Fetched, Held, Refreshing, Seed, Source};
+use crate::http::headers;
+use crate::http::url::IssuerUrl;
+use crate::issuer::discovery::Metadata;
+use crate::issuer::http_client::{HttpClient, body_text};
+use crate::issuer::keys::{CachedKeys, KeyCache};
 use crate::issuer::snapshot::{MAX_TTL, Snapshot};
+use crate::issuer::snapshot_loader::{SnapshotLoader, Step};
 use crate::jose::jwk::JwkSet;
+use crate::time::{Budget, Deadline, Now, since_epoch_if_set};
 use crate::transport::Response;
-use crate::url::IssuerUrl;
 
-pub(crate) mod boot;
 pub(crate) mod builder;
-pub(crate) mod connection;
-pub(crate) mod key_cache;
-pub(crate) mod metadata;
+pub(crate) mod discovery;
+pub(crate) mod http_client;
+pub(crate) mod keys;
 pub(crate) mod oauth;
-pub(crate) mod refreshing;
 pub(crate) mod snapshot;
+pub(crate) mod snapshot_loader;
 
 /// One Aero2 application, or any other issuer that follows the standards, with its discovery document and keys in a cache.
 ///
@@ -49,12 +48,12 @@ pub(crate) mod snapshot;
 pub struct Issuer(Arc<Inner>);
 
 struct Inner {
-    connection: Connection,
+    connection: HttpClient,
     key_ttl: Duration,
     max_stale: Duration,
-    discovery: Refreshing<Arc<Metadata>>,
+    discovery: RefreshAheadCache<Arc<Metadata>>,
     keys: KeyCache,
-    boot: Boot,
+    boot: SnapshotLoader,
 }
 
 /// What an issuer is made from besides its connection.
@@ -65,7 +64,7 @@ pub(crate) struct Settings {
     pub(crate) static_keys: Option<JwkSet>,
     /// Keys until the issuer's are there.
     pub(crate) first_keys: Option<JwkSet>,
-    pub(crate) boot: Boot,
+    pub(crate) boot: SnapshotLoader,
 }
 
 impl Issuer {
@@ -80,7 +79,7 @@ impl Issuer {
     /// [`Error::Network`] if they cannot be fetched within the [`timeout`](crate::IssuerBuilder::timeout).
     pub fn preload(&self) -> Result<(), Error> {
         let deadline = self.deadline();
-        self.metadata(Heed::All, deadline)?;
+        self.metadata(BackoffScope::All, deadline)?;
         self.keys(|| deadline).map(drop)
     }
 
@@ -130,7 +129,7 @@ impl Issuer {
     /// [`Error::Network`] if something is missing and cannot be fetched, [`Error::Clock`] if the wall clock is not set.
     pub fn snapshot(&self) -> Result<String, Error> {
         let deadline = self.deadline();
-        let metadata = self.metadata(Heed::All, deadline)?;
+        let metadata = self.metadata(BackoffScope::All, deadline)?;
         self.keys(|| deadline)?;
         self.wall()?;
         let now = self.now();
@@ -141,15 +140,15 @@ impl Issuer {
         Ok(Snapshot { fetched_at, ttl: ttl.min(MAX_TTL), metadata, keys }.to_json(self.issuer_url()))
     }
 
-    fn from_parts(connection: Connection, settings: Settings) -> Self {
+    fn from_parts(connection: HttpClient, settings: Settings) -> Self {
         let Settings { key_ttl, max_stale, static_keys, first_keys, boot } = settings;
         // A discovery document never stops serving: without one no token could be minted, and its URLs seldom change.
-        let discovery = Refreshing::new(Endpoint::Discovery, Duration::MAX);
+        let discovery = RefreshAheadCache::new(Endpoint::Discovery, Duration::MAX);
         let keys = KeyCache::new(max_stale, static_keys);
         if let Some(value) = first_keys {
             // Due at once, and serving until the issuer's own keys have come.
-            let seed = Seed { value, age: Duration::ZERO, ttl: Duration::ZERO, serves_for: Some(Duration::MAX) };
-            keys.seed(seed, connection.clock.monotonic());
+            let seed = Initial { value, age: Duration::ZERO, ttl: Duration::ZERO, serves_for: Some(Duration::MAX) };
+            keys.init(seed, connection.clock.monotonic());
         }
         Self(Arc::new(Inner { connection, key_ttl, max_stale, discovery, keys, boot }))
     }
@@ -158,7 +157,7 @@ impl Issuer {
         &self.0.connection.url
     }
 
-    pub(crate) fn connection(&self) -> &Connection {
+    pub(crate) fn connection(&self) -> &HttpClient {
         &self.0.connection
     }
 
@@ -192,18 +191,23 @@ impl Issuer {
         &self.0.connection.events
     }
 
-    pub(crate) fn metadata(&self, heed: Heed, deadline: Deadline) -> Result<Arc<Metadata>, Error> {
-        self.0.metadata(heed, deadline).map(|held| held.value)
+    pub(crate) fn metadata(&self, scope: BackoffScope, deadline: Deadline) -> Result<Arc<Metadata>, Error> {
+        self.0.metadata(scope, deadline).map(|held| held.value)
     }
 
-    pub(crate) fn keys(&self, deadline: impl FnOnce() -> Deadline) -> Result<HeldKeys, Error> {
+    pub(crate) fn keys(&self, deadline: impl FnOnce() -> Deadline) -> Result<CachedKeys, Error> {
         self.0.boot();
         self.0.keys.get(&KeySource(&self.0), deadline)
     }
 
     /// Other keys than those of generation `seen`, for a token whose `kid` is not among them (DESIGN §4).
-    pub(crate) fn look_again(&self, kid: &str, seen: u64, deadline: Deadline) -> Result<Option<HeldKeys>, Error> {
-        self.0.keys.look_again(&KeySource(&self.0), kid, seen, deadline)
+    pub(crate) fn refetch_for_kid(
+        &self,
+        kid: &str,
+        seen: u64,
+        deadline: Deadline,
+    ) -> Result<Option<CachedKeys>, Error> {
+        self.0.keys.refetch_for_kid(&KeySource(&self.0), kid, seen, deadline)
     }
 }
 
@@ -229,16 +233,16 @@ impl Inner {
             Step::Refuse(problem) => self.connection.events.emit(&Event::SnapshotRefused { problem }),
             Step::Use(snapshot, age) => {
                 let Snapshot { ttl, metadata, keys, .. } = *snapshot;
-                let metadata = Seed { value: Arc::new(metadata), age, ttl: DISCOVERY_TTL, serves_for: None };
-                self.discovery.seed(metadata, now.monotonic);
-                self.keys.seed(Seed { value: keys, age, ttl, serves_for: None }, now.monotonic);
+                let metadata = Initial { value: Arc::new(metadata), age, ttl: DISCOVERY_TTL, serves_for: None };
+                self.discovery.init(metadata, now.monotonic);
+                self.keys.init(Initial { value: keys, age, ttl, serves_for: None }, now.monotonic);
             }
         }
     }
 
-    fn metadata(&self, heed: Heed, deadline: Deadline) -> Result<Held<Arc<Metadata>>, Error> {
+    fn metadata(&self, scope: BackoffScope, deadline: Deadline) -> Result<Cached<Arc<Metadata>>, Error> {
         self.boot();
-        self.discovery.get_heeding(heed, &DiscoverySource(self), || deadline)
+        self.discovery.get_within(scope, &DiscoverySource(self), || deadline)
     }
 
     fn key_set_url(&self, metadata: &Metadata) -> Result<String, Error> {
@@ -247,7 +251,7 @@ impl Inner {
 
     /// The key set; where its URL has gone, the discovery document is read again, since that may name another.
     fn fetch_keys(&self, deadline: Deadline) -> Result<Fetched<JwkSet>, Error> {
-        let metadata = self.metadata(Heed::All, deadline)?;
+        let metadata = self.metadata(BackoffScope::All, deadline)?;
         let url = self.key_set_url(&metadata.value)?;
         let gone = match self.get_keys(&url, deadline) {
             Err(Error::Network(e)) if matches!(e.kind(), NetworkErrorKind::Status(404 | 410)) => Error::Network(e),
@@ -282,7 +286,8 @@ impl Inner {
     #[cfg(feature = "file-cache")]
     fn save(&self, fetched: &Fetched<JwkSet>) {
         let now = self.connection.now();
-        let (Some(fetched_at), Some((metadata, ..))) = (now.set_wall(), self.discovery.with_age(now.monotonic)) else {
+        let (Some(fetched_at), Some((metadata, ..))) = (now.wall_if_set(), self.discovery.with_age(now.monotonic))
+        else {
             return;
         };
         let Fetched { value: keys, ttl } = fetched;
@@ -312,7 +317,7 @@ impl Inner {
 
 struct KeySource<'a>(&'a Inner);
 
-impl Source<JwkSet> for KeySource<'_> {
+impl Fetch<JwkSet> for KeySource<'_> {
     fn monotonic(&self) -> Duration {
         self.0.connection.clock.monotonic()
     }
@@ -337,7 +342,7 @@ impl Source<JwkSet> for KeySource<'_> {
 
 struct DiscoverySource<'a>(&'a Inner);
 
-impl Source<Arc<Metadata>> for DiscoverySource<'_> {
+impl Fetch<Arc<Metadata>> for DiscoverySource<'_> {
     fn monotonic(&self) -> Duration {
         self.0.connection.clock.monotonic()
     }

@@ -6,9 +6,6 @@
 
 pub(crate) mod algorithm;
 pub(crate) mod base64url;
-pub(crate) mod claim_set;
-pub(crate) mod claims;
-pub(crate) mod json;
 pub(crate) mod jwk;
 pub(crate) mod jws;
 pub(crate) mod key;

@@ -72,7 +72,7 @@
 //! | test your own service | [`testing`](testing/index.html) |
 //! | find out why a token was refused | [`ResourceServer::explain`] |
 //! | accept tokens from several issuers | [`ByIssuer`] |
-//! | accept tokens that are bound to a certificate | [`SenderConstrained`] |
+//! | accept tokens that are bound to a certificate | [`SenderConstraint`] |
 //! | start while the issuer cannot be reached | [`IssuerBuilder::snapshot`], [`IssuerBuilder::static_then_remote`] |
 //! | monitor it in production | [`IssuerBuilder::on_event`], [`Issuer::stats`] |
 //! | use your own HTTP client | [`Transport`] |
@@ -97,19 +97,14 @@
 // Before the rest, so that rustdoc lists what is the issuer's own before what is made from it.
 mod issuer;
 
-#[cfg(feature = "file-cache")]
-mod atomic_file;
-mod backoff;
-mod bearer;
-mod bounded;
+mod cache;
+mod claims;
 mod client_auth;
-mod clock;
-mod digest;
+mod crypto;
 mod error;
 mod events;
 #[cfg(feature = "file-cache")]
-mod file_lock;
-mod flight;
+mod file_cache;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -118,50 +113,46 @@ pub mod guide;
 // The chapters link to what these features add.
 #[cfg(all(not(doctest), doc, feature = "file-cache", feature = "testing", feature = "ureq"))]
 pub mod guide;
-mod headers;
+mod http;
 mod introspection;
 pub mod jose;
-mod json_text;
+mod json;
 mod m2m;
-mod random;
-mod reentrancy;
+mod oauth;
 mod resource_server;
 mod revocation;
-mod rfc3339;
-mod scope;
 mod secret;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod token_type_hint;
+mod time;
 mod transport;
-mod url;
 
+pub use claims::{Claims, Confirmation};
 pub use client_auth::ClientAuth;
-pub use client_auth::assertion::PrivateKeyJwt;
-pub use clock::Clock;
+pub use client_auth::private_key_jwt::PrivateKeyJwt;
 pub use error::{
     ClockError, ConfigError, Error, NetworkError, NetworkErrorKind, OAuthError, SnapshotProblem, TokenError,
     TokenErrorKind,
 };
 pub use events::{Event, Stats};
-pub use introspection::answer::{Introspection, TokenInfo};
+pub use introspection::response::{Introspection, TokenInfo};
 pub use introspection::{Introspector, IntrospectorBuilder};
 pub use issuer::Issuer;
 pub use issuer::builder::IssuerBuilder;
-pub use jose::claims::{Claims, Confirmation};
 pub use m2m::M2mClient;
 pub use m2m::builder::M2mClientBuilder;
-pub use m2m::options::TokenOptions;
 pub use m2m::token::AccessToken;
+pub use m2m::token_request::TokenOptions;
+pub use oauth::TokenTypeHint;
 pub use resource_server::ResourceServer;
 pub use resource_server::builder::ResourceServerBuilder;
-pub use resource_server::by_issuer::ByIssuer;
 pub use resource_server::explanation::{CheckOutcome, ExplainedCheck, Explanation};
+pub use resource_server::multi_issuer::ByIssuer;
 pub use resource_server::options::VerifyOptions;
-pub use resource_server::sender_constrained::SenderConstrained;
+pub use resource_server::sender_constraint::SenderConstraint;
 pub use revocation::{Revoker, RevokerBuilder};
 pub use secret::{Secret, SecretSource};
-pub use token_type_hint::TokenTypeHint;
+pub use time::Clock;
 #[cfg(feature = "ureq")]
 pub use transport::ureq::{UreqTransport, UreqTransportBuilder};
 pub use transport::{Request, Response, Transport, TransportError};

@@ -3,30 +3,30 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::cache::single_flight::Which;
 use crate::client_auth::Client;
-use crate::clock::{Deadline, Now};
-use crate::error::{Endpoint, Error, NetworkErrorKind};
+use crate::crypto::jitter;
+use crate::error::{Endpoint, Error};
 use crate::events::Event;
-use crate::flight::{Boarding, Join, Takeoff};
 use crate::issuer::Issuer;
-use crate::issuer::connection::body_text;
-use crate::m2m::answer::{Minted, read_answer};
-use crate::m2m::options::{Asked, Params, TokenOptions};
+use crate::issuer::http_client::body_text;
 use crate::m2m::sharing::Sharing;
 use crate::m2m::token::AccessToken;
-use crate::m2m::token_cache::{Landing, Look, Outcome, TokenCache, TokenFlight, Want};
+use crate::m2m::token_cache::{Freshness, Landing, Lookup, Outcome, TokenCache, TokenFlight};
+use crate::m2m::token_request::{Params, TokenOptions, TokenRequest};
+use crate::m2m::token_response::{Minted, parse_response};
 use crate::m2m::wish::{Obtained, Wish};
-use crate::random;
+use crate::time::{Deadline, Now};
 
-pub(crate) mod answer;
 pub(crate) mod builder;
-pub(crate) mod options;
-pub(crate) mod plan;
+pub(crate) mod schedule;
 pub(crate) mod sharing;
 pub(crate) mod token;
 pub(crate) mod token_cache;
 #[cfg(feature = "file-cache")]
 pub(crate) mod token_file;
+pub(crate) mod token_request;
+pub(crate) mod token_response;
 pub(crate) mod wish;
 
 /// Gets access tokens for calling other services (client_credentials, RFC 6749 §4.4), and keeps them until shortly before they
@@ -66,7 +66,7 @@ struct Inner {
     default_scope: Option<String>,
     params: Params,
     /// What [`M2mClient::access_token`] asks for.
-    default: Arc<Asked>,
+    default: Arc<TokenRequest>,
     cache: TokenCache,
     sharing: Sharing,
 }
@@ -79,7 +79,7 @@ impl M2mClient {
         params: Params,
         sharing: Sharing,
     ) -> Result<Self, Error> {
-        let default = Arc::new(Asked::new(&TokenOptions::new(), default_scope.as_deref(), &params)?);
+        let default = Arc::new(TokenRequest::new(&TokenOptions::new(), default_scope.as_deref(), &params)?);
         Ok(Self(Arc::new(Inner { issuer, client, default_scope, params, default, cache: TokenCache::new(), sharing })))
     }
 
@@ -91,7 +91,7 @@ impl M2mClient {
     /// ([`retry_after`](Error::retry_after) says for how long). [`Error::Config`] if the secret cannot be read. [`Error::Clock`]
     /// if the client authenticates with a [`PrivateKeyJwt`](crate::PrivateKeyJwt) and the wall clock is not set.
     pub fn access_token(&self) -> Result<AccessToken, Error> {
-        self.0.get(&self.0.default, Want::Any)
+        self.0.get(&self.0.default, Freshness::Any)
     }
 
     /// A token with `options` for this one call.
@@ -99,11 +99,11 @@ impl M2mClient {
     /// # Errors
     /// As [`access_token`](Self::access_token); also [`Error::Config`] for a malformed scope or a parameter that this crate sets itself.
     pub fn access_token_with(&self, options: &TokenOptions) -> Result<AccessToken, Error> {
-        let want = if options.force_refresh { Want::Fresh } else { Want::Any };
+        let want = if options.force_refresh { Freshness::Fresh } else { Freshness::Any };
         if options.asks_for_defaults() {
             return self.0.get(&self.0.default, want);
         }
-        let asked = Asked::new(options, self.0.default_scope.as_deref(), &self.0.params)?;
+        let asked = TokenRequest::new(options, self.0.default_scope.as_deref(), &self.0.params)?;
         self.0.get(&Arc::new(asked), want)
     }
 
@@ -124,80 +124,82 @@ impl M2mClient {
 }
 
 impl Inner {
-    fn get(&self, asked: &Arc<Asked>, want: Want) -> Outcome {
+    fn get(&self, asked: &Arc<TokenRequest>, want: Freshness) -> Outcome {
         match self.cache.look(asked, want, self.issuer.now()) {
-            Look::Serve(token) => Ok(token),
-            Look::Refresh(token, flight) => match flight.try_lead() {
-                Some(takeoff) => self.lead(takeoff, &Errand { asked, want, flight: &flight }, self.issuer.deadline()),
-                None => Ok(token),
-            },
-            Look::Fetch(flight) => self.board(&Errand { asked, want, flight: &flight }),
-            Look::Refuse(error) => Err(error),
-        }
-    }
-
-    fn board(&self, errand: &Errand<'_>) -> Outcome {
-        let deadline = self.issuer.deadline();
-        let mut join = if errand.want == Want::Fresh { Join::Next } else { Join::Current };
-        loop {
-            match errand.flight.board(join, deadline) {
-                Boarding::Leader(takeoff) => return self.lead(takeoff, errand, deadline),
-                Boarding::Landed(landing) if landing.serves(errand.want) => return landing.outcome,
-                // Every flight from now on took off after the call.
-                Boarding::Landed(_) => join = Join::Current,
-                Boarding::TimedOut => return Err(Error::network(NetworkErrorKind::Timeout, Endpoint::Token)),
-                Boarding::Reentrant => return Err(Error::network(NetworkErrorKind::Reentrant, Endpoint::Token)),
+            Lookup::Serve(token) => Ok(token),
+            Lookup::Refuse(error) => Err(error),
+            Lookup::Refresh(token, flight) => {
+                let deadline = self.issuer.deadline().or_earlier(self.issuer.refresh_deadline());
+                let errand = Errand { asked, want, flight: &flight };
+                let mut events = Vec::new();
+                let landed = flight.run_if_idle(|| self.lookup(&errand), || self.fetch(&errand, deadline, &mut events));
+                self.emit(events);
+                landed.map_or(Ok(token), |landing| landing.outcome)
+            }
+            Lookup::Fetch(flight) => {
+                let deadline = self.issuer.deadline();
+                let errand = Errand { asked, want, flight: &flight };
+                let which = if want == Freshness::Fresh { Which::Next } else { Which::Current };
+                let mut events = Vec::new();
+                let accepts = |landing: &Landing| landing.serves(want);
+                let fetch = || self.fetch(&errand, deadline, &mut events);
+                let landed = flight.run(which, deadline.into(), accepts, || self.lookup(&errand), fetch);
+                self.emit(events);
+                landed.map_or_else(|reason| Err(reason.error(Endpoint::Token)), |landing| landing.outcome)
             }
         }
     }
 
-    /// Looks again, since a flight may have landed between the look and the take-off; asks, stores, and only then lands. Handlers of
-    /// events run after the landing, so that nobody waits for them.
-    fn lead(&self, takeoff: Takeoff<'_, Landing>, errand: &Errand<'_>, deadline: Deadline) -> Outcome {
-        let deadline = match self.cache.look(errand.asked, errand.want, self.issuer.now()) {
-            Look::Serve(token) => return takeoff.land(Landing { outcome: Ok(token), asked: false }).outcome,
-            Look::Refuse(error) => return takeoff.land(Landing { outcome: Err(error), asked: false }).outcome,
-            Look::Refresh(..) => deadline.or_earlier(self.issuer.refresh_deadline()),
-            Look::Fetch(_) => deadline,
-        };
-        let (obtained, events) = self.obtain(errand, deadline);
-        let outcome = match obtained {
-            Ok(obtained) => self.land(takeoff, errand, obtained),
-            Err(error) => self.land_failed(takeoff, errand, error),
-        };
-        self.emit(events);
-        outcome
+    /// What another flight has published since the caller's own look-up.
+    fn lookup(&self, errand: &Errand<'_>) -> Option<Landing> {
+        match self.cache.look(errand.asked, errand.want, self.issuer.now()) {
+            Lookup::Serve(token) => Some(Landing { outcome: Ok(token), asked: false }),
+            Lookup::Refuse(error) => Some(Landing { outcome: Err(error), asked: false }),
+            Lookup::Refresh(..) | Lookup::Fetch(_) => None,
+        }
     }
 
-    fn land(&self, takeoff: Takeoff<'_, Landing>, errand: &Errand<'_>, obtained: Obtained) -> Outcome {
-        let kept = self.cache.store(errand.asked, errand.flight, &obtained, random::draw());
+    /// Asks and stores. The events are for after the flight, so that no handler makes its waiters wait.
+    fn fetch(&self, errand: &Errand<'_>, deadline: Deadline, events: &mut Vec<Event>) -> Landing {
+        let (obtained, of_sharing) = self.obtain(errand, deadline);
+        let landing = match obtained {
+            Ok(obtained) => self.store(errand, obtained, events),
+            Err(error) => self.fail(errand, error, events),
+        };
+        events.extend(of_sharing);
+        landing
+    }
+
+    fn store(&self, errand: &Errand<'_>, obtained: Obtained, events: &mut Vec<Event>) -> Landing {
+        let kept = self.cache.store(errand.asked, errand.flight, &obtained, jitter());
         let Obtained { minted, from_issuer, .. } = obtained;
-        let outcome = takeoff.land(Landing { outcome: Ok(minted.token), asked: from_issuer }).outcome;
-        self.emit(from_issuer.then_some(Event::TokenMinted));
+        events.extend(from_issuer.then_some(Event::TokenMinted));
         if !kept {
             // The cache was cleared meanwhile, and this token may have come to where others find it after that.
-            self.emit(self.sharing.clear());
+            events.extend(self.sharing.clear());
         }
-        outcome
+        Landing { outcome: Ok(minted.token), asked: from_issuer }
     }
 
-    fn land_failed(&self, takeoff: Takeoff<'_, Landing>, errand: &Errand<'_>, error: Error) -> Outcome {
+    fn fail(&self, errand: &Errand<'_>, error: Error, events: &mut Vec<Event>) -> Landing {
         let now = self.issuer.now();
-        self.cache.fail(errand.asked, errand.flight, &error, now, random::draw());
-        let landing = match self.cache.look(errand.asked, errand.want, now) {
-            Look::Serve(old) | Look::Refresh(old, _) => Landing { outcome: Ok(old), asked: false },
-            Look::Fetch(_) | Look::Refuse(_) => Landing { outcome: Err(error.clone()), asked: true },
+        self.cache.fail(errand.asked, errand.flight, &error, now, jitter());
+        let old = match self.cache.look(errand.asked, errand.want, now) {
+            Lookup::Serve(old) | Lookup::Refresh(old, _) => Some(old),
+            Lookup::Fetch(_) | Lookup::Refuse(_) => None,
         };
-        let outcome = takeoff.land(landing).outcome;
-        self.issuer.events().emit(&Event::MintFailed { error });
-        if outcome.is_ok() {
-            self.issuer.events().emit(&Event::OldTokenServed);
+        events.push(Event::MintFailed { error: error.clone() });
+        match old {
+            Some(old) => {
+                events.push(Event::OldTokenServed);
+                Landing { outcome: Ok(old), asked: false }
+            }
+            None => Landing { outcome: Err(error), asked: true },
         }
-        outcome
     }
 
     fn obtain(&self, errand: &Errand<'_>, deadline: Deadline) -> (Result<Obtained, Error>, Vec<Event>) {
-        let fresh = errand.want == Want::Fresh;
+        let fresh = errand.want == Freshness::Fresh;
         self.sharing.obtain(&Wish {
             asked: errand.asked,
             accepts: &|token| !fresh && !self.cache.is_spent(errand.asked, token),
@@ -214,15 +216,15 @@ impl Inner {
     fn mint(&self, errand: &Errand<'_>, now: Now, deadline: Deadline) -> Result<Minted, Error> {
         let (asked, heed) = (errand.asked, errand.want.heed());
         let response = self.issuer.oauth_request(Endpoint::Token, &self.client, &asked.form(), heed, deadline)?;
-        let read = body_text(Endpoint::Token, &response).and_then(|text| read_answer(text, asked.scope(), now));
+        let read = body_text(Endpoint::Token, &response).and_then(|text| parse_response(text, asked.scope(), now));
         self.issuer.connection().judged(&response, read)
     }
 }
 
 /// What one call is about.
 struct Errand<'a> {
-    asked: &'a Arc<Asked>,
-    want: Want,
+    asked: &'a Arc<TokenRequest>,
+    want: Freshness,
     /// The entry's flight as it was when the call looked.
     flight: &'a TokenFlight,
 }
@@ -244,6 +246,7 @@ mod tests {
     use std::thread::{self, ScopedJoinHandle};
 
     use super::*;
+    use crate::error::NetworkErrorKind;
     use crate::testing::{Endpoint as At, Fault, TestIssuer};
 
     fn client(test: &TestIssuer) -> M2mClient {
@@ -252,8 +255,8 @@ mod tests {
     }
 
     fn flight(m2m: &M2mClient) -> TokenFlight {
-        match m2m.0.cache.look(&m2m.0.default, Want::Fresh, m2m.0.issuer.now()) {
-            Look::Fetch(flight) => flight,
+        match m2m.0.cache.look(&m2m.0.default, Freshness::Fresh, m2m.0.issuer.now()) {
+            Lookup::Fetch(flight) => flight,
             _ => panic!("no flight"),
         }
     }
@@ -338,12 +341,12 @@ mod tests {
         let m2m = client(&test);
         let flight = flight(&m2m);
         thread::scope(|scope| {
-            let takeoff = flight.try_lead().unwrap();
+            let leader = flight.try_lead().unwrap();
             let waiters: Vec<_> = (0..10).map(|_| scope.spawn(|| m2m.access_token())).collect();
             while flight.waiting() != 10 {
                 thread::yield_now();
             }
-            drop(takeoff);
+            drop(leader);
             for waiter in waiters {
                 let Err(Error::Network(e)) = waiter.join().unwrap() else { panic!("not a network error") };
                 assert_eq!(e.kind(), NetworkErrorKind::Io);
@@ -359,13 +362,13 @@ mod tests {
         let flight = flight(&m2m);
         let reentrant = Error::network(NetworkErrorKind::Reentrant, Endpoint::Token);
         thread::scope(|scope| {
-            let takeoff = flight.try_lead().unwrap();
+            let leader = flight.try_lead().unwrap();
             let waiter = scope.spawn(|| m2m.access_token());
             while flight.waiting() != 1 {
                 thread::yield_now();
             }
             m2m.0.cache.fail(&m2m.0.default, &flight, &reentrant, m2m.0.issuer.now(), 0.5);
-            takeoff.land(Landing { outcome: Err(reentrant), asked: true });
+            leader.finish(Landing { outcome: Err(reentrant), asked: true });
             waiter.join().unwrap().unwrap();
         });
     }
@@ -383,9 +386,9 @@ mod tests {
                 thread::yield_now();
             }
             // Another caller takes the next flight before the one who waits wakes up, and looks into the cache only.
-            first.land(Landing { outcome: Ok(old.clone()), asked: true });
+            first.finish(Landing { outcome: Ok(old.clone()), asked: true });
             if let Some(second) = flight.try_lead() {
-                second.land(Landing { outcome: Ok(old.clone()), asked: false });
+                second.finish(Landing { outcome: Ok(old.clone()), asked: false });
             }
             assert_ne!(insistent.join().unwrap().unwrap().expose_secret(), old.expose_secret());
         });

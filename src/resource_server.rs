@@ -4,29 +4,31 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bearer::bearer_token;
-use crate::clock::Budget;
+use crate::claims::Claims;
 use crate::error::{Error, NetworkErrorKind, TokenErrorKind};
 use crate::events::{Count, Event};
+use crate::http::authorization::bearer_token;
 use crate::issuer::Issuer;
-use crate::issuer::key_cache::HeldKeys;
-use crate::jose::claims::Claims;
-use crate::resource_server::checks::{Expectation, Policy, Presented, Verdict, check_claims, refusal};
+use crate::issuer::keys::CachedKeys;
 use crate::resource_server::options::VerifyOptions;
 use crate::resource_server::reader::Reader;
 use crate::resource_server::steps::{Step, Trace};
-use crate::resource_server::verified_tokens::{TokenDigest, VerifiedToken, VerifiedTokens};
+use crate::resource_server::verified_cache::{TokenDigest, VerifiedCache, VerifiedToken};
+use crate::resource_server::verify::{
+    CallRequirements, Requirements, UnverifiedToken, VerifyOutcome, check_claims, refusal,
+};
+use crate::time::Budget;
 
 pub(crate) mod builder;
-pub(crate) mod by_issuer;
-pub(crate) mod checks;
 pub(crate) mod explain;
 pub(crate) mod explanation;
+pub(crate) mod multi_issuer;
 pub(crate) mod options;
 pub(crate) mod reader;
-pub(crate) mod sender_constrained;
+pub(crate) mod sender_constraint;
 pub(crate) mod steps;
-pub(crate) mod verified_tokens;
+pub(crate) mod verified_cache;
+pub(crate) mod verify;
 
 /// Verifies access tokens of one issuer: signature, issuer, expiry, audience, kind, scopes (RFC 9068 §4, RFC 8725).
 ///
@@ -63,8 +65,8 @@ pub struct ResourceServer(Arc<Inner>);
 
 struct Inner {
     issuer: Issuer,
-    policy: Policy,
-    verified: Option<VerifiedTokens>,
+    policy: Requirements,
+    verified: Option<VerifiedCache>,
     reader: Reader,
 }
 
@@ -75,7 +77,7 @@ impl ResourceServer {
     /// [`Error::Token`] if the token is refused. [`Error::Network`] if the keys cannot be fetched, and [`Error::Clock`] if the
     /// wall clock is not set: then nothing is known about the token.
     pub fn verify_token(&self, token: &str) -> Result<Claims, Error> {
-        self.verify(token, |token| self.0.reader.read(token), &Expectation::default())
+        self.verify(token, |token| self.0.reader.read(token), &CallRequirements::default())
     }
 
     /// Like [`verify_token`](Self::verify_token), with other audiences, additional scopes or the client's certificate for this
@@ -144,8 +146,8 @@ impl ResourceServer {
     fn verify<'t>(
         &self,
         token: &'t str,
-        read: impl FnOnce(&'t str) -> Result<Presented<'t>, TokenErrorKind>,
-        expectation: &Expectation<'_>,
+        read: impl FnOnce(&'t str) -> Result<UnverifiedToken<'t>, TokenErrorKind>,
+        expectation: &CallRequirements<'_>,
     ) -> Result<Claims, Error> {
         let Inner { issuer, verified, .. } = &*self.0;
         let wall = self.admit(token, &mut ())?;
@@ -156,7 +158,7 @@ impl ResourceServer {
         let digest = TokenDigest::of(token);
         if let Some(known) = verified.get(digest) {
             let (keys, wall) = self.keys(&budget, wall)?;
-            if keys.value.serves(&known.key, known.algorithm) {
+            if keys.value.still_has(&known.key, known.algorithm) {
                 return self.verify_again(known, &keys, expectation, wall);
             }
         }
@@ -175,7 +177,7 @@ impl ResourceServer {
     }
 
     /// The keys, and the time at which they are here: `wall`, unless it may have passed since.
-    fn keys(&self, budget: &Budget, wall: Duration) -> Result<(HeldKeys, Duration), Error> {
+    fn keys(&self, budget: &Budget, wall: Duration) -> Result<(CachedKeys, Duration), Error> {
         let keys = self.0.issuer.keys(|| budget.deadline())?;
         let wall = if budget.has_begun() { self.0.issuer.wall()? } else { wall };
         Ok((keys, wall))
@@ -185,8 +187,8 @@ impl ResourceServer {
     fn verify_again(
         &self,
         known: VerifiedToken,
-        keys: &HeldKeys,
-        expectation: &Expectation<'_>,
+        keys: &CachedKeys,
+        expectation: &CallRequirements<'_>,
         wall: Duration,
     ) -> Result<Claims, Error> {
         let Inner { issuer, policy, .. } = &*self.0;
@@ -199,8 +201,8 @@ impl ResourceServer {
 
     fn verify_signature(
         &self,
-        presented: Result<Presented<'_>, TokenErrorKind>,
-        expectation: &Expectation<'_>,
+        presented: Result<UnverifiedToken<'_>, TokenErrorKind>,
+        expectation: &CallRequirements<'_>,
         wall: Duration,
         budget: &Budget,
         trace: &mut impl Trace,
@@ -214,8 +216,8 @@ impl ResourceServer {
         let (mut keys, wall) = self.keys(budget, wall)?;
         trace.keys(&keys.value, keys.stale);
         let mut verdict = presented.check(&keys.value, policy, expectation, wall, trace);
-        if let (Verdict::UnknownKid { worth_a_fetch: true }, Some(kid)) = (&verdict, presented.kid()) {
-            let newer = issuer.look_again(kid, keys.generation, budget.deadline());
+        if let (VerifyOutcome::UnknownKid { worth_a_fetch: true }, Some(kid)) = (&verdict, presented.kid()) {
+            let newer = issuer.refetch_for_kid(kid, keys.generation, budget.deadline());
             let newer = newer.inspect_err(|error| self.note_limit(error))?;
             if let Some(newer) = newer {
                 keys = newer;
@@ -224,27 +226,32 @@ impl ResourceServer {
             }
         }
         match verdict {
-            Verdict::Verified { claims, key, algorithm } => {
+            VerifyOutcome::Verified { claims, key, algorithm } => {
                 presented.new_header().into_iter().for_each(|header| reader.remember(header));
                 self.note_staleness(&keys);
                 Ok(VerifiedToken { claims, key, algorithm })
             }
-            Verdict::UnknownKid { .. } => {
+            VerifyOutcome::UnknownKid { .. } => {
                 issuer.events().emit(&Event::UnknownKidRefused);
                 Err(Error::token(TokenErrorKind::UnknownKey))
             }
-            Verdict::Refused(kind) => Err(refusal(kind, policy, expectation)),
+            VerifyOutcome::Refused(kind) => Err(refusal(kind, policy, expectation)),
         }
     }
 
     /// Every step, whatever the caches know of the token and its header.
-    fn verify_traced(&self, token: &str, expectation: &Expectation<'_>, trace: &mut impl Trace) -> Result<(), Error> {
+    fn verify_traced(
+        &self,
+        token: &str,
+        expectation: &CallRequirements<'_>,
+        trace: &mut impl Trace,
+    ) -> Result<(), Error> {
         let wall = self.admit(token, trace)?;
         let budget = self.0.issuer.budget();
-        self.verify_signature(Presented::read(token), expectation, wall, &budget, trace).map(drop)
+        self.verify_signature(UnverifiedToken::read(token), expectation, wall, &budget, trace).map(drop)
     }
 
-    fn note_staleness(&self, keys: &HeldKeys) {
+    fn note_staleness(&self, keys: &CachedKeys) {
         if keys.stale {
             self.0.issuer.events().emit(&Event::StaleKeysServed);
         }

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::backoff::Heed;
+use crate::cache::backoff::BackoffScope;
 use crate::client_auth::{Client, ClientAuth};
 use crate::error::{Endpoint, Error};
 use crate::issuer::Issuer;
+use crate::oauth::TokenTypeHint;
 use crate::secret::SecretSource;
-use crate::token_type_hint::TokenTypeHint;
 
 /// Revokes tokens of one client (RFC 7009). Made by [`Issuer::revoker`]. A clone is a pointer.
 ///
@@ -42,7 +42,7 @@ impl Revoker {
         let mut form = vec![("token", token)];
         form.extend(hint.map(|hint| ("token_type_hint", hint.name())));
         self.issuer
-            .oauth_request(Endpoint::Revocation, &self.client, &form, Heed::All, self.issuer.deadline())
+            .oauth_request(Endpoint::Revocation, &self.client, &form, BackoffScope::All, self.issuer.deadline())
             .map(drop)
     }
 }

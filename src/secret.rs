@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::digest::sha256;
+use crate::crypto::sha256;
 
 /// A string that must not leak: a client secret, a token, an `Authorization` header.
 ///
@@ -18,7 +18,7 @@ use crate::digest::sha256;
 pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
-    /// The secret itself. Look at each call of this method in a review.
+    /// The secret itself. Lookup at each call of this method in a review.
     pub fn expose_secret(&self) -> &str {
         self.0.as_str()
     }

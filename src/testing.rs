@@ -58,23 +58,23 @@
 //! | revocation | [`TestIssuer::revoke`] |
 //! | a whole program, in any language | [`TestIssuer::serve`] |
 
-mod answers;
 mod assertion;
 mod clock;
+mod endpoints;
+mod faults;
 mod form;
 mod issuer;
 mod json;
 mod keys;
 mod memory;
-mod script;
 mod server;
 mod state;
 mod token;
 
 pub use clock::ManualClock;
+pub use faults::{Endpoint, Fault, Gate};
 pub use issuer::{TestIssuer, TestIssuerBuilder};
 pub use json::Json;
 pub use memory::TestTransport;
-pub use script::{Endpoint, Fault, Gate};
 pub use server::TestServer;
 pub use token::TestToken;

@@ -32,7 +32,7 @@ impl StdError for ConfigError {
     }
 }
 
-/// Everything that can be wrong with a configuration. Names in it are the program's own, never a secret.
+/// Everything that can be wrong with a configuration. StringSet in it are the program's own, never a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ConfigProblem {
     IssuerNotAbsolute,

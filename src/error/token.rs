@@ -71,7 +71,7 @@ pub enum TokenErrorKind {
     /// `token_use` is not `access`: this is an ID token or a session token, signed with the same keys.
     WrongTokenUse,
     /// The token is bound to a key of its sender (`cnf`) and the call did not prove possession of that key; or it is not bound
-    /// although it has to be (see [`SenderConstrained`](crate::SenderConstrained)).
+    /// although it has to be (see [`SenderConstraint`](crate::SenderConstraint)).
     SenderConstrained,
     /// A required scope is missing (RFC 6750 §3.1).
     InsufficientScope,

@@ -6,17 +6,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Clock, SystemClock};
+use crate::cache::reentrancy::Reentrancy;
 use crate::error::{ConfigProblem, Error};
 use crate::events::{Event, Events, Handler};
-use crate::issuer::boot::Boot;
-use crate::issuer::connection::{Connection, Skew};
+use crate::http::url::IssuerUrl;
+use crate::issuer::http_client::{HttpClient, Skew};
 use crate::issuer::snapshot::Snapshot;
+use crate::issuer::snapshot_loader::SnapshotLoader;
 use crate::issuer::{Issuer, Settings};
 use crate::jose::jwk::JwkSet;
-use crate::reentrancy::Reentrancy;
+use crate::time::{Clock, SystemClock};
 use crate::transport::Transport;
-use crate::url::IssuerUrl;
 
 impl Issuer {
     /// An issuer with the default settings: [`UreqTransport`](struct.UreqTransport.html), the machine's clock, and the limits of
@@ -195,7 +195,7 @@ impl IssuerBuilder {
         if self.timeout.is_zero() || self.refresh_timeout.is_zero() {
             return Err(Error::config(ConfigProblem::ZeroTimeout));
         }
-        let boot = self.snapshot.as_deref().map_or_else(|| Ok(Boot::default()), |json| boot(json, &url))?;
+        let boot = self.snapshot.as_deref().map_or_else(|| Ok(SnapshotLoader::default()), |json| boot(json, &url))?;
         #[cfg(feature = "file-cache")]
         let boot = boot.with_file(self.snapshot_file);
         let settings = Settings {
@@ -205,7 +205,7 @@ impl IssuerBuilder {
             first_keys: self.first_keys.as_deref().map(JwkSet::parse).transpose()?,
             boot,
         };
-        let connection = Connection {
+        let connection = HttpClient {
             url,
             transport: self.transport.map_or_else(default_transport, Ok)?,
             clock: self.clock.unwrap_or_else(|| Box::new(SystemClock::new())),
@@ -230,10 +230,10 @@ impl fmt::Debug for IssuerBuilder {
     }
 }
 
-fn boot(snapshot: &str, issuer: &IssuerUrl) -> Result<Boot, Error> {
+fn boot(snapshot: &str, issuer: &IssuerUrl) -> Result<SnapshotLoader, Error> {
     let snapshot =
         Snapshot::parse(snapshot, issuer).map_err(|problem| Error::config(ConfigProblem::Snapshot(problem)))?;
-    Ok(Boot::from_snapshot(snapshot))
+    Ok(SnapshotLoader::from_snapshot(snapshot))
 }
 
 #[cfg(feature = "ureq")]

@@ -1,28 +1,29 @@
 //! A request to an OAuth endpoint: the URL of the discovery document, client authentication, one more try with a rotated secret.
 
-use crate::backoff::Heed;
-use crate::client_auth::{Client, Counterpart, Form};
-use crate::clock::Deadline;
+use crate::cache::backoff::BackoffScope;
+use crate::client_auth::{Client, ServerInfo};
 use crate::error::{Endpoint, Error};
 use crate::events::Count;
+use crate::http::form::Form;
 use crate::issuer::Issuer;
 use crate::secret::Secret;
+use crate::time::Deadline;
 use crate::transport::Response;
 
 impl Issuer {
     /// Posts `form` to the endpoint with client authentication. Only a 200 is `Ok`.
     ///
-    /// After `invalid_client` the secret's source is read once more: if it yields another secret, that one is tried. `heed` is about the wait
+    /// After `invalid_client` the secret's source is read once more: if it yields another secret, that one is tried. `scope` is about the wait
     /// after a discovery document that could not be had.
     pub(crate) fn oauth_request(
         &self,
         endpoint: Endpoint,
         client: &Client,
         form: &[(&str, &str)],
-        heed: Heed,
+        scope: BackoffScope,
         deadline: Deadline,
     ) -> Result<Response, Error> {
-        let metadata = self.metadata(heed, deadline)?;
+        let metadata = self.metadata(scope, deadline)?;
         let url = metadata.endpoint(endpoint, self.issuer_url())?;
         let post = |secret: &Secret| {
             let mut body = Form::new();
@@ -30,8 +31,8 @@ impl Issuer {
                 body.push(name, value);
             }
             let offered = metadata.auth_methods(endpoint);
-            let counterpart = Counterpart { issuer: self.url(), offered, now: self.now() };
-            let authorization = client.authenticate(&mut body, counterpart, secret)?;
+            let server = ServerInfo { issuer: self.url(), offered, now: self.now() };
+            let authorization = client.authenticate(&mut body, server, secret)?;
             if endpoint == Endpoint::Introspection {
                 self.events().count(Count::Introspection);
             }

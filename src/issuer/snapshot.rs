@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::SnapshotProblem;
-use crate::issuer::metadata::Metadata;
-use crate::jose::json::Object;
+use crate::http::url::IssuerUrl;
+use crate::issuer::discovery::Metadata;
 use crate::jose::jwk::JwkSet;
-use crate::json_text::push_string;
-use crate::url::IssuerUrl;
+use crate::json::Object;
+use crate::json::write::push_string;
 
 /// What an issuer had published at a certain time.
 pub(crate) struct Snapshot {

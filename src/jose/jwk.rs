@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::error::{ConfigProblem, Error, JwkProblem};
 use crate::jose::algorithm::Algorithm;
 use crate::jose::base64url;
-use crate::jose::json::{Members, Object, WrongType};
 use crate::jose::key::{Material, VerificationKey};
+use crate::json::{Members, Object, WrongType};
 
 /// One public key as JSON (RFC 7517 §4).
 ///
@@ -186,12 +186,12 @@ impl JwkSet {
     }
 
     /// Whether a token that names `kid` is known to be of no use with another key set: a key bears it, fit or not.
-    pub(crate) fn bears(&self, kid: &str) -> bool {
+    pub(crate) fn contains_kid(&self, kid: &str) -> bool {
         self.0.usable.iter().chain(&self.0.unfit).any(|jwk| jwk.kid() == Some(kid))
     }
 
     /// Whether a key of this material still serves this algorithm.
-    pub(crate) fn serves(&self, digest: &[u8; 32], algorithm: Algorithm) -> bool {
+    pub(crate) fn still_has(&self, digest: &[u8; 32], algorithm: Algorithm) -> bool {
         self.0.usable.iter().filter_map(|jwk| jwk.fitting(algorithm)).any(|key| key.digest() == digest)
     }
 }

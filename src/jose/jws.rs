@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::error::{Error, TokenErrorKind};
 use crate::jose::algorithm::Algorithm;
 use crate::jose::base64url::{self, Decoder};
-use crate::jose::json::{Object, Span, Value};
 use crate::jose::key::{SignatureChecked, VerificationKey};
+use crate::json::{Object, Span, Value};
 
 /// A compact JWS (RFC 7515 §7.1) that was parsed but not yet verified: three parts of canonical base64url, an algorithm that this
 /// crate verifies, and no critical header.

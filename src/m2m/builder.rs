@@ -4,10 +4,10 @@ use crate::client_auth::{Client, ClientAuth};
 use crate::error::Error;
 use crate::issuer::Issuer;
 use crate::m2m::M2mClient;
-use crate::m2m::options::Params;
 use crate::m2m::sharing::Sharing;
 #[cfg(feature = "file-cache")]
 use crate::m2m::token_file::TokenFile;
+use crate::m2m::token_request::Params;
 use crate::secret::SecretSource;
 
 impl Issuer {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::digest::{Sha256, sha256};
+use crate::crypto::{Sha256, sha256};
 use crate::secret::Secret;
 
 /// An access token for calling other services. A clone is a pointer. `Debug` does not show the token, and its memory is wiped
@@ -38,7 +38,7 @@ impl AccessToken {
         Self(Arc::new(Minted { header: header.into(), digest: sha256(token.as_bytes()), scope, expires_at }))
     }
 
-    /// The token itself. Look at each call of this method in a review.
+    /// The token itself. Lookup at each call of this method in a review.
     pub fn expose_secret(&self) -> &str {
         self.0.header.expose_secret().get(SCHEME.len()..).unwrap_or_default()
     }

@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use crate::backoff::{Backoff, Heed};
-use crate::clock::Now;
-use crate::digest::Sha256;
+use crate::cache::backoff::{Backoff, BackoffScope};
+use crate::cache::single_flight::SingleFlight;
+use crate::crypto::Sha256;
 use crate::error::{Endpoint, Error, NetworkErrorKind};
-use crate::flight::Flight;
-use crate::m2m::options::Asked;
-use crate::m2m::plan::{Moment, Phase, Plan, Schedule};
+use crate::m2m::schedule::{Moment, Phase, Plan, Schedule};
 use crate::m2m::token::AccessToken;
+use crate::m2m::token_request::TokenRequest;
 use crate::m2m::wish::Obtained;
+use crate::time::Now;
 
 pub(crate) type Outcome = Result<AccessToken, Error>;
 
@@ -32,19 +32,19 @@ pub(crate) struct Landing {
 
 impl Landing {
     /// Whether a waiter may take it for the answer to his own call.
-    pub(crate) fn serves(&self, want: Want) -> bool {
+    pub(crate) fn serves(&self, want: Freshness) -> bool {
         match &self.outcome {
             Err(error) if error.is_reentrant() => false,
             // Where nobody was asked, the token may be one from before the call.
-            _ => self.asked || want == Want::Any,
+            _ => self.asked || want == Freshness::Any,
         }
     }
 }
 
-pub(crate) type TokenFlight = Arc<Flight<Landing>>;
+pub(crate) type TokenFlight = Arc<SingleFlight<Landing>>;
 
 /// What the cache has for a caller.
-pub(crate) enum Look {
+pub(crate) enum Lookup {
     Serve(AccessToken),
     /// The token serves, and one caller should refresh it.
     Refresh(AccessToken, TokenFlight),
@@ -55,17 +55,17 @@ pub(crate) enum Look {
 
 /// Whether a held token is good enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Want {
+pub(crate) enum Freshness {
     Any,
     /// One that was asked for after the call. Only what the issuer said keeps it from asking, not our own caution.
     Fresh,
 }
 
-impl Want {
-    pub(crate) fn heed(self) -> Heed {
+impl Freshness {
+    pub(crate) fn heed(self) -> BackoffScope {
         match self {
-            Self::Any => Heed::All,
-            Self::Fresh => Heed::IssuerOnly,
+            Self::Any => BackoffScope::All,
+            Self::Fresh => BackoffScope::RetryAfterOnly,
         }
     }
 }
@@ -79,7 +79,7 @@ struct State {
 }
 
 struct Entry {
-    asked: Arc<Asked>,
+    asked: Arc<TokenRequest>,
     last_look: AtomicUsize,
     held: Option<(AccessToken, Schedule)>,
     /// Replaced when the cache is cleared: a flight that is not the entry's own any more may not store its token.
@@ -96,12 +96,12 @@ impl TokenCache {
         Self(RwLock::new(State { entries: Vec::new(), looks: AtomicUsize::new(0) }))
     }
 
-    pub(crate) fn look(&self, asked: &Arc<Asked>, want: Want, now: Now) -> Look {
-        let glance = self.0.read().glance(asked, want, now);
-        glance.unwrap_or_else(|| self.look_and_note(asked, want, now))
+    pub(crate) fn look(&self, asked: &Arc<TokenRequest>, want: Freshness, now: Now) -> Lookup {
+        let try_lookup = self.0.read().try_lookup(asked, want, now);
+        try_lookup.unwrap_or_else(|| self.look_and_note(asked, want, now))
     }
 
-    fn look_and_note(&self, asked: &Arc<Asked>, want: Want, now: Now) -> Look {
+    fn look_and_note(&self, asked: &Arc<TokenRequest>, want: Freshness, now: Now) -> Lookup {
         let mut state = self.0.write();
         let evicted = state.make_room(asked);
         let look = state.look(asked, want, now);
@@ -112,7 +112,7 @@ impl TokenCache {
     }
 
     /// Stores what a flight got, unless the cache was cleared since it took off, or its entry had to go; says whether it did.
-    pub(crate) fn store(&self, asked: &Arc<Asked>, flight: &TokenFlight, new: &Obtained, draw: f64) -> bool {
+    pub(crate) fn store(&self, asked: &Arc<TokenRequest>, flight: &TokenFlight, new: &Obtained, draw: f64) -> bool {
         let mut state = self.0.write();
         let own = state.find_mut(asked).filter(|entry| Arc::ptr_eq(&entry.flight, flight));
         let replaced = own.map(|entry| entry.store(new, draw));
@@ -123,7 +123,7 @@ impl TokenCache {
 
     /// Notes a failure. One that binds everybody counts even if the cache was cleared meanwhile; what a thread has done to itself counts
     /// for nobody.
-    pub(crate) fn fail(&self, asked: &Arc<Asked>, flight: &TokenFlight, error: &Error, now: Now, draw: f64) {
+    pub(crate) fn fail(&self, asked: &Arc<TokenRequest>, flight: &TokenFlight, error: &Error, now: Now, draw: f64) {
         if error.is_reentrant() {
             return;
         }
@@ -150,7 +150,7 @@ impl TokenCache {
     }
 
     /// Whether this very token is the one that is to be replaced, or was rejected.
-    pub(crate) fn is_spent(&self, asked: &Arc<Asked>, token: &AccessToken) -> bool {
+    pub(crate) fn is_spent(&self, asked: &Arc<TokenRequest>, token: &AccessToken) -> bool {
         let state = self.0.read();
         state.find(asked).is_some_and(|entry| entry.holds(token.digest()) || entry.rejected.contains(token.digest()))
     }
@@ -158,7 +158,7 @@ impl TokenCache {
 
 impl State {
     /// A look that changes nothing but the order of use; `None` where it has to change more.
-    fn glance(&self, asked: &Arc<Asked>, want: Want, now: Now) -> Option<Look> {
+    fn try_lookup(&self, asked: &Arc<TokenRequest>, want: Freshness, now: Now) -> Option<Lookup> {
         let entry = self.find(asked)?;
         let plan = match &entry.held {
             Some((_, schedule)) => Some(schedule.plan_unnoted(moment(now))?),
@@ -169,23 +169,23 @@ impl State {
     }
 
     #[expect(clippy::indexing_slicing, reason = "the entry was found or added just now")]
-    fn look(&mut self, asked: &Arc<Asked>, want: Want, now: Now) -> Look {
+    fn look(&mut self, asked: &Arc<TokenRequest>, want: Freshness, now: Now) -> Lookup {
         let at = self.position(asked).unwrap_or_else(|| self.add(asked));
         let plan = self.entries[at].held.as_mut().map(|(_, schedule)| schedule.plan(moment(now)));
         self.used(&self.entries[at]);
         self.entries[at].answer(plan, want, now.monotonic)
     }
 
-    fn position(&self, asked: &Arc<Asked>) -> Option<usize> {
+    fn position(&self, asked: &Arc<TokenRequest>) -> Option<usize> {
         // The client's default is always the same allocation, so no text is compared for it.
         self.entries.iter().position(|entry| Arc::ptr_eq(&entry.asked, asked) || entry.asked == *asked)
     }
 
-    fn find(&self, asked: &Arc<Asked>) -> Option<&Entry> {
+    fn find(&self, asked: &Arc<TokenRequest>) -> Option<&Entry> {
         self.position(asked).and_then(|at| self.entries.get(at))
     }
 
-    fn find_mut(&mut self, asked: &Arc<Asked>) -> Option<&mut Entry> {
+    fn find_mut(&mut self, asked: &Arc<TokenRequest>) -> Option<&mut Entry> {
         self.position(asked).and_then(|at| self.entries.get_mut(at))
     }
 
@@ -200,13 +200,13 @@ impl State {
         self.looks.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 
-    fn add(&mut self, asked: &Arc<Asked>) -> usize {
+    fn add(&mut self, asked: &Arc<TokenRequest>) -> usize {
         self.entries.push(Entry::new(asked.clone(), self.tick()));
         self.entries.len() - 1
     }
 
     /// What has to go for a new entry, to be dropped without the lock.
-    fn make_room(&mut self, asked: &Arc<Asked>) -> Option<Entry> {
+    fn make_room(&mut self, asked: &Arc<TokenRequest>) -> Option<Entry> {
         if self.entries.len() < MAX_ENTRIES || self.position(asked).is_some() {
             return None;
         }
@@ -218,7 +218,7 @@ impl State {
 }
 
 impl Entry {
-    fn new(asked: Arc<Asked>, look: usize) -> Self {
+    fn new(asked: Arc<TokenRequest>, look: usize) -> Self {
         Self {
             asked,
             last_look: AtomicUsize::new(look),
@@ -232,20 +232,20 @@ impl Entry {
     }
 
     /// What a caller gets, by the plan for the token held, if one is.
-    fn answer(&self, plan: Option<Plan>, want: Want, now: Duration) -> Look {
+    fn answer(&self, plan: Option<Plan>, want: Freshness, now: Duration) -> Lookup {
         let held = self.held.as_ref().map(|(token, _)| token);
         let wait = match (want, plan.zip(held)) {
-            (Want::Any, Some((Plan::Serve, token))) => return Look::Serve(token.clone()),
-            (Want::Any, Some((Plan::ServeAndRefresh, token))) => {
+            (Freshness::Any, Some((Plan::Serve, token))) => return Lookup::Serve(token.clone()),
+            (Freshness::Any, Some((Plan::ServeAndRefresh, token))) => {
                 let token = token.clone();
                 let tried = self.backoff.wait(now).is_some();
-                return if tried { Look::Serve(token) } else { Look::Refresh(token, self.flight.clone()) };
+                return if tried { Lookup::Serve(token) } else { Lookup::Refresh(token, self.flight.clone()) };
             }
-            (Want::Any, _) => self.wait(now),
-            (Want::Fresh, _) => self.backoff.binding_wait(now),
+            (Freshness::Any, _) => self.wait(now),
+            (Freshness::Fresh, _) => self.backoff.binding_wait(now),
         };
-        let Some(wait) = wait else { return Look::Fetch(self.flight.clone()) };
-        Look::Refuse(self.last_error.clone().unwrap_or_else(crashed).with_retry_after(wait))
+        let Some(wait) = wait else { return Lookup::Fetch(self.flight.clone()) };
+        Lookup::Refuse(self.last_error.clone().unwrap_or_else(crashed).with_retry_after(wait))
     }
 
     /// How long a caller without a token has to wait. A secret that cannot be read has cost the issuer nothing, and whoever mends that
@@ -307,7 +307,7 @@ impl Entry {
 }
 
 fn new_flight() -> TokenFlight {
-    Arc::new(Flight::new(Landing { outcome: Err(crashed()), asked: true }))
+    Arc::new(SingleFlight::new(Landing { outcome: Err(crashed()), asked: true }))
 }
 
 /// What the waiters get if a leader panics.
@@ -316,7 +316,7 @@ fn crashed() -> Error {
 }
 
 fn moment(now: Now) -> Moment {
-    Moment { monotonic: now.monotonic, wall: now.set_wall() }
+    Moment { monotonic: now.monotonic, wall: now.wall_if_set() }
 }
 
 /// Whether the failure keeps everybody from asking again, `force_refresh` included: the issuer said when to come back, or gave an
@@ -357,8 +357,8 @@ mod tests {
 
     use super::*;
     use crate::error::NetworkError;
-    use crate::m2m::answer::Minted;
-    use crate::m2m::options::{Params, TokenOptions};
+    use crate::m2m::token_request::{Params, TokenOptions};
+    use crate::m2m::token_response::Minted;
 
     #[derive(Debug)]
     struct UserError(Weak<TokenCache>);
@@ -386,19 +386,19 @@ mod tests {
 
     const NOW: Now = Now { wall: SystemTime::UNIX_EPOCH, monotonic: Duration::ZERO };
 
-    fn asked(scope: &str) -> Arc<Asked> {
-        Arc::new(Asked::new(&TokenOptions::new().scope(scope), None, &Params::default()).unwrap())
+    fn asked(scope: &str) -> Arc<TokenRequest> {
+        Arc::new(TokenRequest::new(&TokenOptions::new().scope(scope), None, &Params::default()).unwrap())
     }
 
     /// Holds the token `t`.
-    fn holding(asked: &Arc<Asked>) -> TokenCache {
+    fn holding(asked: &Arc<TokenRequest>) -> TokenCache {
         let cache = TokenCache::new();
         fill(&cache, asked);
         cache
     }
 
-    fn fill(cache: &TokenCache, asked: &Arc<Asked>) {
-        let Look::Fetch(flight) = cache.look(asked, Want::Any, NOW) else { panic!("no flight") };
+    fn fill(cache: &TokenCache, asked: &Arc<TokenRequest>) {
+        let Lookup::Fetch(flight) = cache.look(asked, Freshness::Any, NOW) else { panic!("no flight") };
         let minted = Minted { token: AccessToken::new("t", None, None), lifetime: Some(Duration::from_secs(3_600)) };
         assert!(cache.store(asked, &flight, &Obtained { minted, at: NOW, from_issuer: true }, 0.5));
     }
@@ -409,11 +409,11 @@ mod tests {
         let cache = holding(&asked);
         let held = AccessToken::new("t", None, None);
         assert!(!cache.reject(&AccessToken::new("t2", None, None)));
-        assert!(matches!(cache.look(&asked, Want::Any, NOW), Look::Serve(_)));
+        assert!(matches!(cache.look(&asked, Freshness::Any, NOW), Lookup::Serve(_)));
         assert!(cache.reject(&held) && !cache.reject(&held));
         fill(&cache, &asked);
         assert!(!cache.reject(&held), "the issuer gave the same token again");
-        assert!(matches!(cache.look(&asked, Want::Any, NOW), Look::Serve(_)));
+        assert!(matches!(cache.look(&asked, Freshness::Any, NOW), Lookup::Serve(_)));
     }
 
     #[test]
@@ -423,7 +423,7 @@ mod tests {
         let (done, served) = mpsc::channel();
         thread::scope(|scope| {
             let other = cache.0.read();
-            scope.spawn(|| done.send(matches!(cache.look(&asked, Want::Any, NOW), Look::Serve(_))));
+            scope.spawn(|| done.send(matches!(cache.look(&asked, Freshness::Any, NOW), Lookup::Serve(_))));
             let served = served.recv_timeout(Duration::from_secs(20));
             drop(other);
             assert_eq!(served, Ok(true));
@@ -437,7 +437,7 @@ mod tests {
             let cache = TokenCache::new();
             cache.0.write().looks = AtomicUsize::new(looks);
             for asked in all.iter().take(MAX_ENTRIES).chain(all.iter().take(again)).chain(all.last()) {
-                cache.look(asked, Want::Any, NOW);
+                cache.look(asked, Freshness::Any, NOW);
             }
             let state = cache.0.read();
             let gone: Vec<_> = (0..all.len()).filter(|at| state.find(&all[*at]).is_none()).collect();
@@ -450,7 +450,7 @@ mod tests {
         let cache = Arc::new(TokenCache::new());
         for number in 0..=MAX_ENTRIES {
             let asked = asked(&format!("scope-{number}"));
-            let Look::Fetch(flight) = cache.look(&asked, Want::Any, NOW) else { panic!("no flight") };
+            let Lookup::Fetch(flight) = cache.look(&asked, Freshness::Any, NOW) else { panic!("no flight") };
             let error = NetworkError::new(NetworkErrorKind::Io, Endpoint::Token);
             let error = error.with_source(Some(Arc::new(UserError(Arc::downgrade(&cache)))));
             cache.fail(&asked, &flight, &Error::Network(error), NOW, 0.5);

@@ -13,19 +13,19 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use crate::atomic_file::{read_private, write_private};
-use crate::clock::{Deadline, Now};
-use crate::digest::sha256;
+use crate::crypto::sha256;
 use crate::error::Error;
 use crate::events::Event;
-use crate::file_lock::FileLock;
-use crate::jose::json::{Members, Object};
-use crate::json_text::push_string;
-use crate::m2m::answer::Minted;
-use crate::m2m::options::Asked;
-use crate::m2m::plan::{Moment, Plan, Schedule, Spread};
+use crate::file_cache::file_lock::FileLock;
+use crate::file_cache::private_file::{read_private, write_private};
+use crate::json::write::push_string;
+use crate::json::{Members, Object};
+use crate::m2m::schedule::{Moment, Plan, Schedule, Spread};
 use crate::m2m::token::AccessToken;
+use crate::m2m::token_request::TokenRequest;
+use crate::m2m::token_response::Minted;
 use crate::m2m::wish::{Obtained, Wish};
+use crate::time::{Deadline, Now};
 
 /// Where the tokens of a client are shared.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl TokenFile {
     pub(crate) fn share(&self, wish: &Wish<'_>) -> (Result<Obtained, Error>, Vec<Event>) {
         // A file says by the wall clock when its tokens end. Without the lock first, since most of the time there is something to read
         // and nothing to wait for.
-        if (wish.now)().set_wall().is_none() {
+        if (wish.now)().wall_if_set().is_none() {
             return (wish.ask(), Vec::new());
         }
         match self.find(wish) {
@@ -125,7 +125,7 @@ impl TokenFile {
 
     /// What a token is for, as a digest: parameters may hold credentials, and the file says nothing about them. Each part counts with its
     /// length, so that no two run together.
-    fn key(&self, asked: &Asked) -> String {
+    fn key(&self, asked: &TokenRequest) -> String {
         let mut text = Zeroizing::new(String::new());
         let form = asked.form().into_iter().flat_map(|(name, value)| [name, value]);
         for part in [self.issuer.as_str(), &self.client_id].into_iter().chain(form) {
@@ -172,7 +172,7 @@ impl Entry {
     /// The token if it is not due by any clock. One that stands before the mint was put back since, and then nobody can say what is
     /// left.
     fn usable(&self, now: Now) -> Option<Minted> {
-        let wall = now.set_wall()?;
+        let wall = now.wall_if_set()?;
         let age = wall.duration_since(self.minted_at).ok()?;
         let lifetime = self.expires_at.duration_since(self.minted_at).ok()?;
         let minted_at = Moment { monotonic: Duration::ZERO, wall: Some(self.minted_at) };
@@ -250,5 +250,5 @@ const MAX_TOKENS: usize = 64;
 /// Beyond this a file is none of ours: a token has some kilobytes at most.
 const MAX_FILE_BYTES: usize = 1024 * 1024;
 
-/// Names, numbers and signs around the texts of one entry, and of the whole.
+/// StringSet, numbers and signs around the texts of one entry, and of the whole.
 const JSON_AROUND_TEXTS: usize = 256;

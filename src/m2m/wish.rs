@@ -1,15 +1,15 @@
 //! A token that a call wants, and the one that it got.
 
-use crate::clock::{Deadline, Now};
 use crate::error::Error;
-use crate::m2m::answer::Minted;
-use crate::m2m::options::Asked;
 use crate::m2m::token::AccessToken;
+use crate::m2m::token_request::TokenRequest;
+use crate::m2m::token_response::Minted;
+use crate::time::{Deadline, Now};
 
 /// A token as one call wants it.
 #[cfg_attr(not(feature = "file-cache"), expect(dead_code, reason = "some of it matters for a shared token only"))]
 pub(crate) struct Wish<'a> {
-    pub(crate) asked: &'a Asked,
+    pub(crate) asked: &'a TokenRequest,
     /// Whether a token that another process asked for will do.
     pub(crate) accepts: &'a dyn Fn(&AccessToken) -> bool,
     pub(crate) deadline: Deadline,

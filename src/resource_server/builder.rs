@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::error::{ConfigProblem, Error};
 use crate::issuer::Issuer;
 use crate::jose::algorithm::Algorithm;
-use crate::resource_server::checks::{Names, Policy};
 use crate::resource_server::options::{check_audiences, check_scopes, owned};
 use crate::resource_server::reader::Reader;
-use crate::resource_server::sender_constrained::SenderConstrained;
-use crate::resource_server::verified_tokens::VerifiedTokens;
+use crate::resource_server::sender_constraint::SenderConstraint;
+use crate::resource_server::verified_cache::VerifiedCache;
+use crate::resource_server::verify::{Requirements, StringSet};
 use crate::resource_server::{Inner, ResourceServer};
 
 impl Issuer {
@@ -20,10 +20,10 @@ impl Issuer {
             issuer: self.clone(),
             audiences: None,
             clock_tolerance: Duration::from_secs(30),
-            required_scopes: Names::default(),
+            required_scopes: StringSet::default(),
             algorithms: Algorithm::ALL.to_vec(),
             max_token_bytes: 16 * 1024,
-            sender_constrained: SenderConstrained::Refuse,
+            sender_constrained: SenderConstraint::CheckIfBound,
             verified_tokens: None,
         }
     }
@@ -58,12 +58,12 @@ impl Issuer {
 #[must_use]
 pub struct ResourceServerBuilder {
     issuer: Issuer,
-    audiences: Option<Names>,
+    audiences: Option<StringSet>,
     clock_tolerance: Duration,
-    required_scopes: Names,
+    required_scopes: StringSet,
     algorithms: Vec<Algorithm>,
     max_token_bytes: usize,
-    sender_constrained: SenderConstrained,
+    sender_constrained: SenderConstraint,
     verified_tokens: Option<usize>,
 }
 
@@ -106,8 +106,8 @@ impl ResourceServerBuilder {
     }
 
     /// What to do with a token that is bound to a key of its sender by the claim `cnf`. Defaults to
-    /// [`SenderConstrained::Refuse`].
-    pub fn sender_constrained(mut self, mode: SenderConstrained) -> Self {
+    /// [`SenderConstraint::CheckIfBound`].
+    pub fn sender_constrained(mut self, mode: SenderConstraint) -> Self {
         self.sender_constrained = mode;
         self
     }
@@ -136,7 +136,7 @@ impl ResourceServerBuilder {
         if self.verified_tokens == Some(0) {
             return Err(Error::config(ConfigProblem::CacheCapacity));
         }
-        let policy = Policy {
+        let policy = Requirements {
             issuer: self.issuer.url().into(),
             audiences: self.audiences,
             tolerance: self.clock_tolerance,
@@ -145,7 +145,7 @@ impl ResourceServerBuilder {
             max_token_bytes: self.max_token_bytes,
             sender_constrained: self.sender_constrained,
         };
-        let verified = self.verified_tokens.map(VerifiedTokens::new);
+        let verified = self.verified_tokens.map(VerifiedCache::new);
         Ok(ResourceServer(Arc::new(Inner { issuer: self.issuer, policy, verified, reader: Reader::new() })))
     }
 }

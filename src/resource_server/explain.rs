@@ -2,16 +2,16 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::claims::claim_set::{ClaimSet, NumericDate};
 use crate::error::{Error, TokenErrorKind};
+use crate::http::date;
 use crate::jose::algorithm::Algorithm;
-use crate::jose::claim_set::{ClaimSet, NumericDate};
 use crate::jose::jwk::JwkSet;
 use crate::resource_server::ResourceServer;
-use crate::resource_server::checks::{Expectation, Names, Policy};
 use crate::resource_server::explanation::{CheckOutcome, ExplainedCheck, Explanation};
 use crate::resource_server::options::VerifyOptions;
 use crate::resource_server::steps::{Check, Step, Trace};
-use crate::rfc3339;
+use crate::resource_server::verify::{CallRequirements, Requirements, StringSet};
 
 impl ResourceServer {
     /// Runs every check of [`verify_token`](Self::verify_token) on a token and reports how far it got: for a support ticket, not
@@ -39,7 +39,7 @@ impl ResourceServer {
     /// # Ok::<(), aero2::Error>(())
     /// ```
     pub fn explain(&self, token: &str) -> Explanation {
-        self.explained(token, &Expectation::default())
+        self.explained(token, &CallRequirements::default())
     }
 
     /// Like [`explain`](Self::explain), with the options of a call of [`verify_token_with`](Self::verify_token_with).
@@ -50,7 +50,7 @@ impl ResourceServer {
         Ok(self.explained(token, &options.expectation()?))
     }
 
-    fn explained(&self, token: &str, expectation: &Expectation<'_>) -> Explanation {
+    fn explained(&self, token: &str, expectation: &CallRequirements<'_>) -> Explanation {
         let policy = &self.0.policy;
         let mut recorder = Recorder::new(policy, expectation, token.len(), self.issuer().now().wall);
         let error = self.verify_traced(token, expectation, &mut recorder).err();
@@ -60,8 +60,8 @@ impl ResourceServer {
 
 /// What a verification reported while it was listened to.
 struct Recorder<'a> {
-    policy: &'a Policy,
-    expectation: &'a Expectation<'a>,
+    policy: &'a Requirements,
+    expectation: &'a CallRequirements<'a>,
     token_bytes: usize,
     wall: SystemTime,
     /// How many of [`Step::ALL`] were passed.
@@ -79,7 +79,7 @@ struct Facts {
     issuer_but_for_slash: bool,
     dates: [Option<NumericDate>; 3],
     confirmation: &'static str,
-    missing_scopes: Names,
+    missing_scopes: StringSet,
 }
 
 impl Trace for Recorder<'_> {
@@ -117,7 +117,12 @@ impl Trace for Recorder<'_> {
 }
 
 impl<'a> Recorder<'a> {
-    fn new(policy: &'a Policy, expectation: &'a Expectation<'a>, token_bytes: usize, wall: SystemTime) -> Self {
+    fn new(
+        policy: &'a Requirements,
+        expectation: &'a CallRequirements<'a>,
+        token_bytes: usize,
+        wall: SystemTime,
+    ) -> Self {
         let (kid, keys, facts) = (String::new(), String::new(), Facts::default());
         Self { policy, expectation, token_bytes, wall, passed: 0, algorithm: None, kid, keys, facts }
     }
@@ -193,7 +198,7 @@ impl<'a> Recorder<'a> {
 
     fn detail(&self, step: Step) -> String {
         match step {
-            Step::Clock => rfc3339::utc(since_epoch(self.wall)),
+            Step::Clock => date::rfc3339(since_epoch(self.wall)),
             Step::Length => format!("{} bytes, at most {}", self.token_bytes, self.policy.max_token_bytes),
             Step::Form => "three parts of base64url".to_owned(),
             Step::Critical => "no crit".to_owned(),
@@ -208,8 +213,8 @@ impl<'a> Recorder<'a> {
     }
 
     fn passed_check(&self, check: Check) -> String {
-        let [expiry, begin, issued] = self.facts.dates.map(|date| date.map(|date| rfc3339::utc(date.since_epoch())));
-        let now = || format!("now {} ± {} s", rfc3339::utc(since_epoch(self.wall)), self.policy.tolerance.as_secs());
+        let [expiry, begin, issued] = self.facts.dates.map(|date| date.map(|date| date::rfc3339(date.since_epoch())));
+        let now = || format!("now {} ± {} s", date::rfc3339(since_epoch(self.wall)), self.policy.tolerance.as_secs());
         let date = |date: Option<String>| date.unwrap_or_else(|| "none".to_owned());
         match check {
             Check::Required => "all present".to_owned(),
@@ -281,7 +286,7 @@ fn shown_kid(kid: &str) -> String {
     format!("kid {shown}, {} bytes", kid.len())
 }
 
-/// Names of the configuration, as many as a line can hold.
+/// StringSet of the configuration, as many as a line can hold.
 fn listed(names: &[String]) -> String {
     let (first, rest) = names.split_at(names.len().min(LISTED));
     let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };

@@ -3,10 +3,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::digest::sha256;
+use crate::crypto::sha256;
 use crate::error::{ConfigProblem, Error};
-use crate::resource_server::checks::{Expectation, Names};
-use crate::scope::is_scope_token;
+use crate::oauth::is_scope_token;
+use crate::resource_server::verify::{CallRequirements, StringSet};
 
 /// Other audiences, additional scopes or the client's certificate for one call of
 /// [`ResourceServer::verify_token_with`](crate::ResourceServer::verify_token_with).
@@ -25,8 +25,8 @@ use crate::scope::is_scope_token;
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct VerifyOptions {
-    audiences: Option<Names>,
-    required_scopes: Option<Names>,
+    audiences: Option<StringSet>,
+    required_scopes: Option<StringSet>,
     certificate: Option<Certificate>,
 }
 
@@ -58,13 +58,13 @@ impl VerifyOptions {
     /// Scopes that the token must have in addition to those of the resource server. An empty list adds nothing.
     pub fn required_scopes<S: AsRef<str>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         let more = scopes.into_iter().map(owned);
-        let all = self.required_scopes.iter().flat_map(Names::as_slice).cloned().chain(more).collect();
+        let all = self.required_scopes.iter().flat_map(StringSet::as_slice).cloned().chain(more).collect();
         self.required_scopes = Some(all);
         self
     }
 
     /// The client certificate of the TLS connection on which the token arrived, as DER. It satisfies a token that is bound to it
-    /// by `x5t#S256` (RFC 8705 §3): see [`SenderConstrained`](crate::SenderConstrained). Take it from the TLS handshake, or from
+    /// by `x5t#S256` (RFC 8705 §3): see [`SenderConstraint`](crate::SenderConstraint). Take it from the TLS handshake, or from
     /// a header that only your TLS terminator can set. Anything that is not DER is an [`Error::Config`] when the options are
     /// used.
     pub fn client_certificate(mut self, der: &[u8]) -> Self {
@@ -73,7 +73,7 @@ impl VerifyOptions {
         self
     }
 
-    pub(crate) fn expectation(&self) -> Result<Expectation<'_>, Error> {
+    pub(crate) fn expectation(&self) -> Result<CallRequirements<'_>, Error> {
         self.audiences.as_ref().map_or(Ok(()), check_audiences)?;
         self.required_scopes.as_ref().map_or(Ok(()), check_scopes)?;
         let certificate = match &self.certificate {
@@ -82,7 +82,7 @@ impl VerifyOptions {
             Some(Certificate::NotDer) => return Err(Error::config(ConfigProblem::SenderCertificate)),
         };
         let (audiences, required_scopes) = (self.audiences.as_ref(), self.required_scopes.as_ref());
-        Ok(Expectation { audiences, required_scopes, certificate })
+        Ok(CallRequirements { audiences, required_scopes, certificate })
     }
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn owned(name: impl AsRef<str>) -> String {
 }
 
 /// An audience list that some token can satisfy.
-pub(crate) fn check_audiences(audiences: &Names) -> Result<(), Error> {
+pub(crate) fn check_audiences(audiences: &StringSet) -> Result<(), Error> {
     match audiences.as_slice() {
         [] => Err(Error::config(ConfigProblem::EmptyAudienceList)),
         all if all.iter().any(String::is_empty) => Err(Error::config(ConfigProblem::EmptyAudience)),
@@ -101,7 +101,7 @@ pub(crate) fn check_audiences(audiences: &Names) -> Result<(), Error> {
 }
 
 /// Each a scope-token (RFC 6749 §3.3): one with a space in it would never be found.
-pub(crate) fn check_scopes(scopes: &Names) -> Result<(), Error> {
+pub(crate) fn check_scopes(scopes: &StringSet) -> Result<(), Error> {
     let well_formed = scopes.as_slice().iter().all(|scope| is_scope_token(scope));
     if well_formed { Ok(()) } else { Err(Error::config(ConfigProblem::Scope)) }
 }

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use crate::error::TokenErrorKind;
 use crate::jose::base64url::Decoder;
 use crate::jose::jws::Header;
-use crate::resource_server::checks::Presented;
+use crate::resource_server::verify::UnverifiedToken;
 
 /// What need not be made anew for each token.
 pub(crate) struct Reader {
@@ -21,10 +21,10 @@ impl Reader {
         Self { decoder: Decoder::new(), header: Mutex::default() }
     }
 
-    /// As [`Presented::read`].
-    pub(crate) fn read<'t>(&self, token: &'t str) -> Result<Presented<'t>, TokenErrorKind> {
+    /// As [`UnverifiedToken::read`].
+    pub(crate) fn read<'t>(&self, token: &'t str) -> Result<UnverifiedToken<'t>, TokenErrorKind> {
         let known = self.header.lock().clone();
-        Presented::read_knowing(known, token, &self.decoder)
+        UnverifiedToken::read_knowing(known, token, &self.decoder)
     }
 
     /// Keeps the header of a verified token for the next one.

@@ -1,8 +1,8 @@
 //! The steps of a verification by name, in their order, which is part of the contract; and how to listen to one.
 
+use crate::claims::claim_set::ClaimSet;
 use crate::error::TokenErrorKind;
 use crate::jose::algorithm::Algorithm;
-use crate::jose::claim_set::ClaimSet;
 use crate::jose::jwk::JwkSet;
 
 /// A step on the way of a token through its verification.

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::answers::Site;
 use super::clock::ManualClock;
+use super::endpoints::Site;
+use super::faults::{Endpoint, Fault, Gate, Script};
 use super::json::Json;
 use super::memory::TestTransport;
-use super::script::{Endpoint, Fault, Gate, Script};
 use super::server::TestServer;
 use super::state::{Proof, Settings, State};
 use super::token::{TestToken, random_text};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answers::{self, Incoming, Site};
+use super::endpoints::{self, Incoming, Site};
 use super::state::State;
 use crate::{NetworkErrorKind, Request, Response, Transport, TransportError};
 
@@ -38,7 +38,7 @@ impl Transport for TestTransport {
             Some(limit) => limit.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()),
             None => Some(Duration::MAX),
         };
-        answers::handle(state, site, &incoming, &patience).map_err(TransportError::new)
+        endpoints::handle(state, site, &incoming, &patience).map_err(TransportError::new)
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::answers::{self, Incoming, Site};
+use super::endpoints::{self, Incoming, Site};
 use super::memory::TestTransport;
 use super::state::State;
 use super::token::TestToken;
@@ -156,7 +156,7 @@ impl Shared {
                 body: &request.body,
             };
             let answer =
-                answers::handle(&self.state, &self.site, &incoming, &|| (!self.stopping()).then_some(STOP_CHECK));
+                endpoints::handle(&self.state, &self.site, &incoming, &|| (!self.stopping()).then_some(STOP_CHECK));
             let mut out = stream;
             let Ok(response) = answer else { return out.write_all(BROKEN_ANSWER) };
             out.write_all(&written(&response, request.closes))?;

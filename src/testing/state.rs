@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 
 use super::clock::ManualClock;
+use super::faults::Script;
 use super::json::Json;
 use super::keys::{KeyRing, SigningKey};
-use super::script::Script;
 use crate::Clock;
 use crate::jose::Algorithm;
 

@@ -10,7 +10,7 @@ use aero2::jose::Algorithm;
 use aero2::testing::{Endpoint, Fault, ManualClock, TestIssuer};
 use aero2::{
     ClientAuth, Error, Introspection, IssuerBuilder, NetworkErrorKind, PrivateKeyJwt, Request, Secret, SecretSource,
-    SenderConstrained, TokenOptions, TokenTypeHint, Transport, TransportError, VerifyOptions,
+    SenderConstraint, TokenOptions, TokenTypeHint, Transport, TransportError, VerifyOptions,
 };
 
 use crate::support::World;
@@ -198,7 +198,7 @@ fn verification(search: &Search) {
     search.show(format_args!("{:?}", format!("{rs:?}").replace("n33dle-aud-of-token", "its own setting")));
     let rs = rs.build().unwrap();
     let elsewhere = issuer.resource_server().audience("elsewhere").required_scopes(["read"]).build().unwrap();
-    let bound = issuer.resource_server().sender_constrained(SenderConstrained::Require).build().unwrap();
+    let bound = issuer.resource_server().sender_constrained(SenderConstraint::Require).build().unwrap();
     let tokens = [
         token(&world).sign(),
         token(&world).expired().sign(),

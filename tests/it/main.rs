@@ -20,7 +20,6 @@ mod private_key_jwt;
 #[cfg(feature = "ureq")]
 mod proxy;
 mod resource_server;
-mod rules;
 mod sender_constrained;
 mod small_machines;
 mod support;

@@ -1,7 +1,7 @@
 //! Tokens that are bound to a key of their sender.
 
 use aero2::testing::{Json, TestIssuer};
-use aero2::{Error, SenderConstrained, TokenErrorKind, VerifyOptions};
+use aero2::{Error, SenderConstraint, TokenErrorKind, VerifyOptions};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
@@ -80,7 +80,7 @@ fn a_certificate_alone_does_not_satisfy_what_asks_for_more() {
 #[test]
 fn where_bound_tokens_are_required_a_plain_one_is_refused() {
     let test = TestIssuer::new();
-    let rs = recorded(&test).resource_server().sender_constrained(SenderConstrained::Require).build().unwrap();
+    let rs = recorded(&test).resource_server().sender_constrained(SenderConstraint::Require).build().unwrap();
     let plain = test.token().sign();
     for options in [VerifyOptions::new(), shown(CERTIFICATE)] {
         assert_eq!(token_kind(rs.verify_token_with(&plain, &options)), TokenErrorKind::SenderConstrained);
@@ -93,7 +93,7 @@ fn where_bound_tokens_are_required_a_plain_one_is_refused() {
 #[test]
 fn a_caller_that_checks_itself_sees_what_to_check() {
     let test = TestIssuer::new();
-    let mode = SenderConstrained::DangerousAcceptUnchecked;
+    let mode = SenderConstraint::DangerousIgnore;
     let rs = recorded(&test).resource_server().sender_constrained(mode).build().unwrap();
     for cnf in bindings() {
         let claims = rs.verify_token(&test.token().claim("cnf", cnf.clone()).sign()).unwrap();

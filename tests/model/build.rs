@@ -1,4 +1,4 @@
-//! Sets the cfg by which `src/flight.rs` takes its thread ids from shuttle.
+//! Sets the cfg by which `src/cache/single_flight.rs` takes its thread ids from shuttle.
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(aero2_shuttle)");

@@ -8,46 +8,46 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use shuttle::thread::{self, JoinHandle};
 
-use crate::clock::Deadline;
-use crate::flight::{Boarding, Flight, Join, Takeoff};
+use crate::time::Deadline;
+use crate::single_flight::{Join, Leader, NoOutcome, SingleFlight, Wait, Which};
 
 type Scenario = (&'static str, fn());
 
 pub(crate) const ALL: &[Scenario] = &[
-    ("everyone_gets_an_outcome_of_a_flight_that_may_serve_him", mixed_callers),
-    ("all_who_wait_are_woken_by_one_landing", one_landing),
-    ("a_flight_after_the_landing_keeps_no_waiter_back", late_waiter),
-    ("who_waits_gets_his_own_flights_outcome", own_outcome),
-    ("who_wants_the_next_flight_shares_it_and_not_the_present_one", next_flight),
-    ("a_leader_that_panics_lands", panicking_leader),
-    ("a_leader_that_boards_again_is_told", reentrant_leader),
-    ("who_has_no_more_time_leaves", impatient_waiter),
-    ("a_refresh_ahead_waits_for_nobody", refresh_ahead),
+    ("every_caller_gets_an_outcome_of_a_flight_it_may_join", mixed_callers),
+    ("all_waiters_are_woken_by_one_finish", one_finish),
+    ("a_later_flight_keeps_no_waiter_back", late_waiter),
+    ("a_waiter_gets_its_own_flights_outcome", own_outcome),
+    ("callers_for_the_next_flight_share_it_and_not_the_present_one", next_flight),
+    ("a_leader_that_panics_finishes", panicking_leader),
+    ("a_leader_that_joins_again_gets_an_error", reentrant_leader),
+    ("a_waiter_without_time_leaves", impatient_waiter),
+    ("a_refresh_ahead_never_waits", refresh_ahead),
 ];
 
 /// What a flight got: its number, and what tells whether anybody still keeps it.
 #[derive(Clone, Debug)]
 enum Outcome {
     Of(usize, #[expect(dead_code, reason = "held, not read")] Arc<()>),
-    Crashed,
+    Abandoned,
 }
 
 impl Outcome {
     fn number(&self) -> Option<usize> {
         match self {
             Self::Of(number, _) => Some(*number),
-            Self::Crashed => None,
+            Self::Abandoned => None,
         }
     }
 }
 
 /// One flight and the books about it.
 struct World {
-    flight: Flight<Outcome>,
-    taken_off: AtomicUsize,
-    landed: AtomicUsize,
-    crashed: AtomicUsize,
-    in_the_air: AtomicUsize,
+    flight: SingleFlight<Outcome>,
+    started: AtomicUsize,
+    finished: AtomicUsize,
+    abandoned: AtomicUsize,
+    in_flight: AtomicUsize,
     kept: Arc<()>,
 }
 
@@ -55,53 +55,53 @@ impl World {
     fn new() -> Arc<Self> {
         let zero = || AtomicUsize::new(0);
         Arc::new(Self {
-            flight: Flight::new(Outcome::Crashed),
-            taken_off: zero(),
-            landed: zero(),
-            crashed: zero(),
-            in_the_air: zero(),
+            flight: SingleFlight::new(Outcome::Abandoned),
+            started: zero(),
+            finished: zero(),
+            abandoned: zero(),
+            in_flight: zero(),
             kept: Arc::new(()),
         })
     }
 
-    /// The leader's part. By the coin it lands, or leaves without landing, or panics.
-    fn fly(&self, takeoff: Takeoff<'_, Outcome>, may_crash: bool) {
-        assert_eq!(self.in_the_air.fetch_add(1, SeqCst), 0, "two flights are in the air");
-        let number = self.taken_off.fetch_add(1, SeqCst);
+    /// The leader's part. By the coin it finishes, or leaves without finishing, or panics.
+    fn lead_flight(&self, leader: Leader<'_, Outcome>, may_abandon: bool) {
+        assert_eq!(self.in_flight.fetch_add(1, SeqCst), 0, "two flights are in progress");
+        let number = self.started.fetch_add(1, SeqCst);
         thread::yield_now();
-        let crash = if may_crash { thread_rng().gen_range(0..4) } else { 3 };
+        let crash = if may_abandon { thread_rng().gen_range(0..4) } else { 3 };
         if crash < 2 {
-            self.crashed.fetch_add(1, SeqCst);
+            self.abandoned.fetch_add(1, SeqCst);
         }
-        self.in_the_air.fetch_sub(1, SeqCst);
+        self.in_flight.fetch_sub(1, SeqCst);
         match crash {
-            0 => drop(takeoff),
+            0 => drop(leader),
             1 => {
                 let panic = || {
-                    let _takeoff = takeoff;
+                    let _takeoff = leader;
                     // Without the panic hook, which would print.
                     resume_unwind(Box::new(()));
                 };
                 assert!(catch_unwind(AssertUnwindSafe(panic)).is_err());
             }
-            _ => drop(takeoff.land(Outcome::Of(number, self.kept.clone()))),
+            _ => drop(leader.finish(Outcome::Of(number, self.kept.clone()))),
         }
-        self.landed.fetch_add(1, SeqCst);
+        self.finished.fetch_add(1, SeqCst);
     }
 
     /// One call, with all that may be said about its outcome whatever the others do.
-    fn call(&self, join: Join, deadline: Deadline, may_crash: bool) {
-        let (taken_off, landed) = (self.taken_off.load(SeqCst), self.landed.load(SeqCst));
-        let outcome = match self.flight.board(join, deadline) {
-            Boarding::Leader(takeoff) => return self.fly(takeoff, may_crash),
-            Boarding::Landed(outcome) => outcome,
-            Boarding::TimedOut => return assert!(deadline.instant().is_some(), "this caller had all the time"),
-            Boarding::Reentrant => panic!("this thread leads no flight"),
+    fn call(&self, which: Which, wait: Wait, may_abandon: bool) {
+        let (started, finished) = (self.started.load(SeqCst), self.finished.load(SeqCst));
+        let outcome = match self.flight.join(which, wait) {
+            Join::Leader(leader) => return self.lead_flight(leader, may_abandon),
+            Join::Finished(outcome) => outcome,
+            Join::Refused(NoOutcome::TimedOut) => return assert!(wait.deadline.instant().is_some(), "this caller had all the time"),
+            Join::Refused(NoOutcome::Reentrant) => panic!("this thread leads no flight"),
         };
-        match (outcome.number(), join) {
-            (None, _) => assert!(self.crashed.load(SeqCst) > 0, "no flight has crashed"),
-            (Some(number), Join::Current) => assert!(number >= landed, "flight {number} had landed before the call"),
-            (Some(number), Join::Next) => assert!(number >= taken_off, "flight {number} took off before the call"),
+        match (outcome.number(), which) {
+            (None, _) => assert!(self.abandoned.load(SeqCst) > 0, "no flight has abandoned"),
+            (Some(number), Which::Current) => assert!(number >= finished, "flight {number} had finished before the call"),
+            (Some(number), Which::Next) => assert!(number >= started, "flight {number} started before the call"),
         }
     }
 
@@ -112,9 +112,9 @@ impl World {
         }
     }
 
-    fn lead(&self) -> Takeoff<'_, Outcome> {
-        match self.flight.board(Join::Current, never()) {
-            Boarding::Leader(takeoff) => takeoff,
+    fn lead(&self) -> Leader<'_, Outcome> {
+        match self.flight.join(Which::Current, never()) {
+            Join::Leader(leader) => leader,
             other => panic!("{other:?}"),
         }
     }
@@ -123,19 +123,19 @@ impl World {
         Outcome::Of(number, self.kept.clone())
     }
 
-    /// At the end nothing is in the air, and no outcome is kept.
+    /// At the end nothing is in progress, and no outcome is kept.
     fn check_at_rest(&self) {
-        drop(self.flight.try_lead().expect("a flight is in the air for ever"));
-        assert_eq!(Arc::strong_count(&self.kept), 1, "the flight keeps an outcome that nobody will read");
+        drop(self.flight.try_lead().expect("a flight is in progress for ever"));
+        assert_eq!(Arc::strong_count(&self.kept), 1, "the flight keeps an outcome without a reader");
     }
 }
 
-fn never() -> Deadline {
-    Deadline::after(Duration::MAX)
+fn never() -> Wait {
+    Deadline::after(Duration::MAX).into()
 }
 
-fn some_time() -> Deadline {
-    Deadline::after(Duration::from_secs(1))
+fn some_time() -> Wait {
+    Deadline::after(Duration::from_secs(1)).into()
 }
 
 fn spawn(world: &Arc<World>, run: impl FnOnce(&World) + Send + 'static) -> JoinHandle<()> {
@@ -149,10 +149,10 @@ fn join_all(threads: impl IntoIterator<Item = JoinHandle<()>>) {
     }
 }
 
-/// Boards and must be handed this flight's outcome.
-fn passenger(world: &World, join: Join, number: usize) {
-    match world.flight.board(join, never()) {
-        Boarding::Landed(outcome) => assert_eq!(outcome.number(), Some(number)),
+/// Joins and must be handed this flight's outcome.
+fn waiter_gets(world: &World, which: Which, number: usize) {
+    match world.flight.join(which, never()) {
+        Join::Finished(outcome) => assert_eq!(outcome.number(), Some(number)),
         other => panic!("{other:?}"),
     }
 }
@@ -164,9 +164,9 @@ fn mixed_callers() {
             spawn(&world, |world| {
                 for _ in 0..2 {
                     let coin = || thread_rng().gen_bool(0.5);
-                    let join = if coin() { Join::Current } else { Join::Next };
-                    let deadline = if coin() { never() } else { some_time() };
-                    world.call(join, deadline, true);
+                    let which = if coin() { Which::Current } else { Which::Next };
+                    let wait = if coin() { never() } else { some_time() };
+                    world.call(which, wait, true);
                 }
             })
         })
@@ -175,12 +175,12 @@ fn mixed_callers() {
     world.check_at_rest();
 }
 
-fn one_landing() {
+fn one_finish() {
     let world = World::new();
-    let takeoff = world.lead();
-    let waiters: Vec<_> = (0..3).map(|_| spawn(&world, |world| passenger(world, Join::Current, 0))).collect();
+    let leader = world.lead();
+    let waiters: Vec<_> = (0..3).map(|_| spawn(&world, |world| waiter_gets(world, Which::Current, 0))).collect();
     world.until_waiting(3);
-    drop(takeoff.land(world.outcome(0)));
+    drop(leader.finish(world.outcome(0)));
     join_all(waiters);
     world.check_at_rest();
 }
@@ -188,24 +188,24 @@ fn one_landing() {
 fn late_waiter() {
     let world = World::new();
     let first = world.lead();
-    let waiters: Vec<_> = (0..2).map(|_| spawn(&world, |world| passenger(world, Join::Current, 0))).collect();
+    let waiters: Vec<_> = (0..2).map(|_| spawn(&world, |world| waiter_gets(world, Which::Current, 0))).collect();
     world.until_waiting(2);
-    drop(first.land(world.outcome(0)));
-    // In the air until they have left.
+    drop(first.finish(world.outcome(0)));
+    // In progress until they have left.
     let second = world.lead();
     join_all(waiters);
-    drop(second.land(world.outcome(1)));
+    drop(second.finish(world.outcome(1)));
     world.check_at_rest();
 }
 
 fn own_outcome() {
     let world = World::new();
     let first = world.lead();
-    let waiter = spawn(&world, |world| passenger(world, Join::Current, 0));
+    let waiter = spawn(&world, |world| waiter_gets(world, Which::Current, 0));
     world.until_waiting(1);
-    drop(first.land(world.outcome(0)));
+    drop(first.finish(world.outcome(0)));
     for number in 1..3 {
-        drop(world.lead().land(world.outcome(number)));
+        drop(world.lead().finish(world.outcome(number)));
     }
     join_all([waiter]);
     world.check_at_rest();
@@ -214,29 +214,29 @@ fn own_outcome() {
 fn next_flight() {
     let world = World::new();
     let first = world.lead();
-    world.taken_off.store(1, SeqCst);
-    let insistent: Vec<_> = (0..2).map(|_| spawn(&world, |world| world.call(Join::Next, never(), false))).collect();
-    let content = spawn(&world, |world| passenger(world, Join::Current, 0));
+    world.started.store(1, SeqCst);
+    let insistent: Vec<_> = (0..2).map(|_| spawn(&world, |world| world.call(Which::Next, never(), false))).collect();
+    let content = spawn(&world, |world| waiter_gets(world, Which::Current, 0));
     world.until_waiting(3);
-    drop(first.land(world.outcome(0)));
+    drop(first.finish(world.outcome(0)));
     join_all(insistent.into_iter().chain([content]));
-    assert_eq!(world.taken_off.load(SeqCst), 2, "they share one flight");
+    assert_eq!(world.started.load(SeqCst), 2, "they share one flight");
     world.check_at_rest();
 }
 
 fn panicking_leader() {
     let world = World::new();
-    let takeoff = world.lead();
+    let leader = world.lead();
     let waiters: Vec<_> = (0..3)
         .map(|_| {
-            spawn(&world, |world| match world.flight.board(Join::Current, never()) {
-                Boarding::Landed(outcome) => assert_eq!(outcome.number(), None),
+            spawn(&world, |world| match world.flight.join(Which::Current, never()) {
+                Join::Finished(outcome) => assert_eq!(outcome.number(), None),
                 other => panic!("{other:?}"),
             })
         })
         .collect();
     let panic = || {
-        let _takeoff = takeoff;
+        let _takeoff = leader;
         world.until_waiting(3);
         resume_unwind(Box::new(()));
     };
@@ -247,36 +247,36 @@ fn panicking_leader() {
 
 fn reentrant_leader() {
     let world = World::new();
-    let takeoff = world.lead();
-    let waiter = spawn(&world, |world| passenger(world, Join::Current, 0));
-    for join in [Join::Current, Join::Next] {
-        for deadline in [never(), some_time()] {
-            assert!(matches!(world.flight.board(join, deadline), Boarding::Reentrant));
+    let leader = world.lead();
+    let waiter = spawn(&world, |world| waiter_gets(world, Which::Current, 0));
+    for which in [Which::Current, Which::Next] {
+        for wait in [never(), some_time()] {
+            assert!(matches!(world.flight.join(which, wait), Join::Refused(NoOutcome::Reentrant)));
         }
     }
     assert!(world.flight.try_lead().is_none());
     world.until_waiting(1);
-    drop(takeoff.land(world.outcome(0)));
+    drop(leader.finish(world.outcome(0)));
     join_all([waiter]);
     world.check_at_rest();
 }
 
 fn impatient_waiter() {
     let world = World::new();
-    let takeoff = world.lead();
-    let impatient: Vec<_> = [Join::Current, Join::Next]
-        .map(|join| {
-            spawn(&world, move |world| match world.flight.board(join, some_time()) {
-                Boarding::TimedOut => {}
+    let leader = world.lead();
+    let impatient: Vec<_> = [Which::Current, Which::Next]
+        .map(|which| {
+            spawn(&world, move |world| match world.flight.join(which, some_time()) {
+                Join::Refused(NoOutcome::TimedOut) => {}
                 other => panic!("{other:?}"),
             })
         })
         .into();
-    let patient = spawn(&world, |world| passenger(world, Join::Current, 0));
+    let patient = spawn(&world, |world| waiter_gets(world, Which::Current, 0));
     // The leader is slower than they are patient.
     join_all(impatient);
     world.until_waiting(1);
-    drop(takeoff.land(world.outcome(0)));
+    drop(leader.finish(world.outcome(0)));
     join_all([patient]);
     world.check_at_rest();
 }
@@ -286,10 +286,10 @@ fn refresh_ahead() {
     let threads: Vec<_> = (0..3)
         .map(|_| {
             spawn(&world, |world| {
-                if let Some(takeoff) = world.flight.try_lead() {
-                    world.fly(takeoff, true);
+                if let Some(leader) = world.flight.try_lead() {
+                    world.lead_flight(leader, true);
                 }
-                world.call(Join::Current, never(), true);
+                world.call(Which::Current, never(), true);
             })
         })
         .collect();

@@ -1,4 +1,4 @@
-//! The part of parking_lot that `src/flight.rs` uses, on shuttle's locks, so that shuttle decides who runs next at each of them.
+//! The part of parking_lot that `src/cache/single_flight.rs` uses, on shuttle's locks, so that shuttle decides who runs next at each of them.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;

@@ -1,0 +1,242 @@
+//! Many tenants: each token goes to the resource server of its issuer.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::cache::bounded_map::BoundedMap;
+use crate::claims::Claims;
+use crate::crypto::{Sha256, sha256};
+use crate::error::{ConfigProblem, Error, TokenErrorKind};
+use crate::http::authorization::bearer_token;
+use crate::resource_server::ResourceServer;
+use crate::resource_server::options::VerifyOptions;
+use crate::resource_server::verify::{CallRequirements, UnverifiedToken};
+
+/// A set of resource servers, one per issuer, that passes each token to the right one: for example, one Aero2 application per
+/// tenant.
+///
+/// A token is routed by its unverified `iss`, compared byte for byte, before any request is made. The resource server that it
+/// leads to then verifies it with the keys of that issuer and no other, so a token of one tenant is never accepted for another,
+/// even if both publish the same key. A token from an unknown issuer costs no request and is refused with the kind
+/// [`WrongIssuer`](TokenErrorKind::WrongIssuer).
+///
+/// [`Claims::issuer`] tells you which tenant a token belongs to. A clone is a pointer, so share one among all threads.
+///
+/// ```
+/// use aero2::testing::TestIssuer;
+/// use aero2::{ByIssuer, Error, TokenErrorKind};
+///
+/// let (acme, globex) = (
+///     TestIssuer::with_url("https://acme.aero2.dev"),
+///     TestIssuer::with_url("https://globex.aero2.dev"),
+/// );
+/// let tenants = ByIssuer::new([
+///     acme.issuer().resource_server().audience("orders").build()?,
+///     globex.issuer().resource_server().audience("orders").build()?,
+/// ])?;
+/// let claims = tenants.verify_token(&acme.token().audience("orders").sign())?;
+/// assert_eq!(claims.issuer(), "https://acme.aero2.dev");
+///
+/// let stranger =
+///     TestIssuer::with_url("https://initech.aero2.dev").token().audience("orders").sign();
+/// let Err(Error::Token(e)) = tenants.verify_token(&stranger) else { panic!("accepted") };
+/// assert_eq!(e.kind(), TokenErrorKind::WrongIssuer);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone)]
+pub struct ByIssuer(Arc<Inner>);
+
+struct Inner {
+    max_token_bytes: usize,
+    tenants: Tenants,
+}
+
+enum Tenants {
+    Listed(HashMap<Box<str>, ResourceServer>),
+    Resolved { resolve: Box<Resolve>, known: Mutex<Known> },
+}
+
+/// What was resolved lately, by the digest of the issuer's URL.
+struct Known {
+    servers: BoundedMap<Sha256, ResourceServer>,
+    /// Counts calls of `forget`: an answer from before one is not kept.
+    forgotten: u64,
+}
+
+type Resolve = dyn Fn(&str) -> Option<ResourceServer> + Send + Sync;
+
+impl ByIssuer {
+    /// Routes tokens among these resource servers, one for each issuer.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there are none, or two for the same issuer. To accept several audiences of one issuer, use
+    /// [`audiences`](crate::ResourceServerBuilder::audiences) or [`VerifyOptions::audience`].
+    pub fn new(servers: impl IntoIterator<Item = ResourceServer>) -> Result<Self, Error> {
+        let mut listed = HashMap::new();
+        for server in servers {
+            if listed.insert(Box::from(server.issuer().url()), server).is_some() {
+                return Err(Error::config(ConfigProblem::DuplicateIssuer));
+            }
+        }
+        // The longest that any of them takes; each refuses by its own limit after that.
+        let longest = listed.values().map(ResourceServer::max_token_bytes).max();
+        let max_token_bytes = longest.ok_or_else(|| Error::config(ConfigProblem::NoIssuers))?;
+        Ok(Self(Arc::new(Inner { max_token_bytes, tenants: Tenants::Listed(listed) })))
+    }
+
+    /// Routes tokens to the resource servers that `resolve` returns for an issuer's URL: for tenants that come and go. The
+    /// `capacity` most recently used ones are kept, together with the keys that they fetched.
+    ///
+    /// **`resolve` decides whom you trust.** It receives the unverified `iss` of whatever somebody sent, so look that up among
+    /// the tenants you know. If you built an [`Issuer`](crate::Issuer) from just any text, you would accept the tokens of every
+    /// stranger who runs an issuer, and send requests wherever they like.
+    ///
+    /// It runs on the thread of the call while no lock is held, and several threads may call it for the same issuer at once; one
+    /// of their answers is kept. `None` is not remembered: `resolve` runs for every token from an unknown issuer, so keep it
+    /// cheap. A resource server of another issuer counts as `None`. A tenant that you have removed stays known while it is kept,
+    /// until you [`forget`](Self::forget) it. Tokens over 64 KiB are refused before `resolve` is called; shorter ones are subject
+    /// to the limit of their resource server.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use aero2::ByIssuer;
+    /// # use aero2::testing::TestIssuer;
+    /// # let acme = TestIssuer::with_url("https://acme.aero2.dev");
+    /// # let transport = acme.transport();
+    ///
+    /// // From your database: a tenant's issuer, and what it calls this service.
+    /// let tenants = HashMap::from([("https://acme.aero2.dev", "orders")]);
+    /// let by_issuer = ByIssuer::resolver(1_000, move |iss| {
+    ///     let (known, audience) = tenants.get_key_value(iss)?;
+    ///     let issuer = aero2::Issuer::builder(known).transport(transport.clone()).build().ok()?;
+    ///     issuer.resource_server().audience(*audience).build().ok()
+    /// })?;
+    /// assert!(by_issuer.verify_token(&acme.token().audience("orders").sign()).is_ok());
+    /// # Ok::<(), aero2::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a capacity of zero.
+    pub fn resolver<F>(capacity: usize, resolve: F) -> Result<Self, Error>
+    where
+        F: Fn(&str) -> Option<ResourceServer> + Send + Sync + 'static,
+    {
+        if capacity == 0 {
+            return Err(Error::config(ConfigProblem::CacheCapacity));
+        }
+        let tenants = Tenants::Resolved {
+            resolve: Box::new(resolve),
+            known: Mutex::new(Known { servers: BoundedMap::new(capacity), forgotten: 0 }),
+        };
+        Ok(Self(Arc::new(Inner { max_token_bytes: MAX_RESOLVED_TOKEN_BYTES, tenants })))
+    }
+
+    /// Verifies a token with the resource server of its issuer.
+    ///
+    /// # Errors
+    /// As [`ResourceServer::verify_token`]. For an unknown issuer the kind is [`WrongIssuer`](TokenErrorKind::WrongIssuer).
+    pub fn verify_token(&self, token: &str) -> Result<Claims, Error> {
+        self.verify(token, &CallRequirements::default())
+    }
+
+    /// Like [`verify_token`](Self::verify_token), with options for this one call.
+    ///
+    /// # Errors
+    /// As [`verify_token`](Self::verify_token) and [`ResourceServer::verify_token_with`].
+    pub fn verify_token_with(&self, token: &str, options: &VerifyOptions) -> Result<Claims, Error> {
+        self.verify(token, &options.expectation()?)
+    }
+
+    /// Verifies the token in the value of an `Authorization` header, as [`ResourceServer::authorize`] does.
+    ///
+    /// # Errors
+    /// As [`verify_token`](Self::verify_token). If there is no header, or one with another scheme, the kind is
+    /// [`MissingToken`](TokenErrorKind::MissingToken).
+    pub fn authorize(&self, authorization: Option<&str>) -> Result<Claims, Error> {
+        self.verify_token(bearer_token(authorization).map_err(Error::token)?)
+    }
+
+    /// Like [`authorize`](Self::authorize), with options for this one call.
+    ///
+    /// # Errors
+    /// As [`authorize`](Self::authorize) and [`ResourceServer::verify_token_with`].
+    pub fn authorize_with(&self, authorization: Option<&str>, options: &VerifyOptions) -> Result<Claims, Error> {
+        self.verify_token_with(bearer_token(authorization).map_err(Error::token)?, options)
+    }
+
+    /// The resource server that would receive the token, by its unverified `iss`: for [`ResourceServer::explain`], for example.
+    /// This verifies nothing about the token.
+    ///
+    /// # Errors
+    /// [`Error::Token`] if this is not a token at all, or comes from an unknown issuer.
+    pub fn route(&self, token: &str) -> Result<ResourceServer, Error> {
+        self.server_for(token).map(|(server, _)| server).map_err(Error::token)
+    }
+
+    /// Forgets what `resolve` returned for that issuer, so that its next token calls `resolve` again. Calls in progress finish
+    /// with what they have. Without a resolver this does nothing.
+    pub fn forget(&self, issuer: &str) {
+        if let Tenants::Resolved { known, .. } = &self.0.tenants {
+            let digest = sha256(issuer.as_bytes());
+            let mut known = known.lock();
+            known.forgotten = known.forgotten.wrapping_add(1);
+            let server = known.servers.remove(&digest);
+            drop(known);
+            drop(server);
+        }
+    }
+
+    fn verify(&self, token: &str, expectation: &CallRequirements<'_>) -> Result<Claims, Error> {
+        let (server, presented) = self.server_for(token).map_err(Error::token)?;
+        server.verify(token, |_| Ok(presented), expectation)
+    }
+
+    fn server_for<'t>(&self, token: &'t str) -> Result<(ResourceServer, UnverifiedToken<'t>), TokenErrorKind> {
+        if token.len() > self.0.max_token_bytes {
+            return Err(TokenErrorKind::TooLong);
+        }
+        let presented = UnverifiedToken::read(token)?;
+        let issuer = presented.unverified_issuer()?;
+        let server = match &self.0.tenants {
+            Tenants::Listed(listed) => listed.get(&*issuer).cloned(),
+            Tenants::Resolved { resolve, known } => resolved(&issuer, resolve, known),
+        };
+        Ok((server.ok_or(TokenErrorKind::WrongIssuer)?, presented))
+    }
+}
+
+impl fmt::Debug for ByIssuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByIssuer").finish_non_exhaustive()
+    }
+}
+
+/// The kept one, or what `resolve` says. Of several that were resolved at once the first is kept and given to all, so that they share
+/// its keys. Nothing is dropped under the lock: what hangs on a resource server, its transport for one, is user code.
+fn resolved(issuer: &str, resolve: &Resolve, known: &Mutex<Known>) -> Option<ResourceServer> {
+    let digest = sha256(issuer.as_bytes());
+    let before = {
+        let mut known = known.lock();
+        if let Some(server) = known.servers.get(&digest) {
+            return Some(server.clone());
+        }
+        known.forgotten
+    };
+    let server = resolve(issuer).filter(|server| server.issuer().url() == issuer)?;
+    let mut known = known.lock();
+    if let Some(earlier) = known.servers.get(&digest).cloned() {
+        drop(known);
+        return Some(earlier);
+    }
+    let kept = known.forgotten == before;
+    let evicted = if kept { known.servers.insert(digest, server.clone()) } else { None };
+    drop(known);
+    drop(evicted);
+    Some(server)
+}
+
+/// What a resolver's resource server takes is not known before it is asked. Beyond this no HTTP server hands on a header.
+const MAX_RESOLVED_TOKEN_BYTES: usize = 64 * 1024;
