@@ -1,11 +1,11 @@
 //! Runs `src/cache/single_flight.rs` itself, not a copy or a model of it, under thousands of schedules per scenario: at every lock, wait and
 //! notification shuttle chooses who runs next. A deadlock is a failure, so no lost wake-up goes unnoticed.
 
+#[path = "../../../src/cache/single_flight.rs"]
+mod single_flight;
 #[path = "../../../src/time.rs"]
 #[cfg_attr(not(test), expect(dead_code, reason = "the flight needs the deadline only"))]
 mod time;
-#[path = "../../../src/cache/single_flight.rs"]
-mod single_flight;
 
 mod scenarios;
 

@@ -8,8 +8,8 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use shuttle::thread::{self, JoinHandle};
 
-use crate::time::Deadline;
 use crate::single_flight::{Join, Leader, NoOutcome, SingleFlight, Wait, Which};
+use crate::time::Deadline;
 
 type Scenario = (&'static str, fn());
 
@@ -95,12 +95,18 @@ impl World {
         let outcome = match self.flight.join(which, wait) {
             Join::Leader(leader) => return self.lead_flight(leader, may_abandon),
             Join::Finished(outcome) => outcome,
-            Join::Refused(NoOutcome::TimedOut) => return assert!(wait.deadline.instant().is_some(), "this caller had all the time"),
-            Join::Refused(NoOutcome::Reentrant) => panic!("this thread leads no flight"),
+            Join::Refused(NoOutcome::TimedOut) => {
+                return assert!(wait.deadline.instant().is_some(), "this caller had all the time");
+            }
+            Join::Refused(reason) => {
+                panic!("{reason:?}, but this thread leads no flight and the places are not limited")
+            }
         };
         match (outcome.number(), which) {
             (None, _) => assert!(self.abandoned.load(SeqCst) > 0, "no flight has abandoned"),
-            (Some(number), Which::Current) => assert!(number >= finished, "flight {number} had finished before the call"),
+            (Some(number), Which::Current) => {
+                assert!(number >= finished, "flight {number} had finished before the call")
+            }
             (Some(number), Which::Next) => assert!(number >= started, "flight {number} started before the call"),
         }
     }
