@@ -9,16 +9,19 @@ use crate::error::config::ConfigRepr;
 use crate::error::network::is_retryable_status;
 use crate::secret::SecretFailure;
 
+mod challenge;
 mod config;
 mod network;
 mod oauth;
 mod token;
 
+pub use challenge::Challenge;
 pub use config::{ConfigError, SnapshotProblem};
 pub(crate) use config::{ConfigProblem, JwkProblem};
-pub(crate) use network::{Detail, Endpoint};
-pub use network::{NetworkError, NetworkErrorKind};
+pub(crate) use network::Detail;
+pub use network::{Endpoint, NetworkError, NetworkErrorKind};
 pub use oauth::OAuthError;
+pub(crate) use token::Demands;
 pub use token::{TokenError, TokenErrorKind};
 
 /// Everything that can go wrong. The variant tells you where: in the token, in the issuer's refusal, in the network, in your
@@ -46,7 +49,7 @@ pub use token::{TokenError, TokenErrorKind};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The token was refused. Respond with 401, or with 403 for [`TokenErrorKind::InsufficientScope`].
+    /// The token was refused. Respond with [`http_status`](Self::http_status) (401 or 403) and the [`challenge`](Self::challenge).
     Token(TokenError),
     /// The issuer answered with an OAuth error (RFC 6749 §5.2): the credentials, the grant or the scope of your client are wrong.
     OAuth(OAuthError),
@@ -59,7 +62,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later although nobody changes anything: after an outage, a limit, or the setting of the clock.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Token(_) | Self::Config(_) => false,
@@ -79,40 +82,88 @@ impl Error {
         }
     }
 
+    /// The value of a `Retry-After` header (RFC 9110 §10.2.3) for your own response: [`retry_after`](Self::retry_after) in whole
+    /// seconds, rounded up.
+    pub fn retry_after_header(&self) -> Option<String> {
+        let wait = self.retry_after()?;
+        let begun = u64::from(wait.subsec_nanos() > 0);
+        Some(wait.as_secs().saturating_add(begun).to_string())
+    }
+
     /// The HTTP status with which a resource server should respond: 401 or 403 if the token was refused, 503 if it could not be
-    /// judged, 500 if the server itself is configured wrongly.
+    /// judged, 500 if the server itself is configured wrongly or the issuer refuses it.
     pub fn http_status(&self) -> u16 {
         match self {
-            Self::Token(e) if e.kind() == TokenErrorKind::InsufficientScope => 403,
-            Self::Token(_) => 401,
+            Self::Token(e) => match e.kind() {
+                TokenErrorKind::InsufficientScope | TokenErrorKind::InsufficientClaim => 403,
+                _ => 401,
+            },
+            Self::OAuth(_) if self.is_retryable() => 503,
             Self::Network(_) | Self::Clock(_) => 503,
             Self::OAuth(_) | Self::Config(_) => 500,
         }
     }
 
-    /// The value of the `WWW-Authenticate` header that goes with [`http_status`](Self::http_status) (RFC 6750 §3); `None` unless
-    /// a token was refused. If the request had no token, the challenge has no error code (§3.1).
+    /// The `WWW-Authenticate` challenge of a refused token (RFC 6750 §3), to which you can add a realm, scopes and the URL of your
+    /// metadata. If the request had no token, the challenge has no error code (§3.1).
+    ///
+    /// An error that is no refusal of a token gives the challenge of a request without a token; send it with status 401 only.
+    pub fn challenge(&self) -> Challenge {
+        Challenge::new(match self {
+            Self::Token(e) => Some(e),
+            _ => None,
+        })
+    }
+
+    /// The [`challenge`](Self::challenge) as the value of the `WWW-Authenticate` header that goes with
+    /// [`http_status`](Self::http_status); `None` unless a token was refused.
     pub fn www_authenticate(&self, realm: Option<&str>) -> Option<String> {
-        let Self::Token(e) = self else { return None };
-        let realm = realm.map(|realm| format!("realm=\"{}\"", quotable(realm)));
-        let code = match e.kind() {
-            TokenErrorKind::MissingToken => None,
-            TokenErrorKind::InsufficientScope => Some("error=\"insufficient_scope\"".to_owned()),
-            _ => Some("error=\"invalid_token\"".to_owned()),
-        };
-        let scope = e.required_scopes.as_ref().map(|scopes| format!("scope=\"{}\"", quotable(scopes)));
-        let parameters: Vec<String> = [realm, code, scope].into_iter().flatten().collect();
-        Some(if parameters.is_empty() { "Bearer".to_owned() } else { format!("Bearer {}", parameters.join(", ")) })
+        let Self::Token(_) = self else { return None };
+        let challenge = self.challenge();
+        Some(realm.map_or(challenge.clone(), |realm| challenge.realm(realm)).to_string())
+    }
+
+    /// Why the token was refused; `None` for any other error.
+    pub fn token_kind(&self) -> Option<TokenErrorKind> {
+        match self {
+            Self::Token(e) => Some(e.kind()),
+            _ => None,
+        }
+    }
+
+    /// What went wrong between your program and the issuer; `None` for any other error.
+    pub fn network_kind(&self) -> Option<NetworkErrorKind> {
+        match self {
+            Self::Network(e) => Some(e.kind()),
+            _ => None,
+        }
     }
 
     pub(crate) fn token(kind: TokenErrorKind) -> Self {
-        Self::Token(TokenError { kind, required_scopes: None })
+        Self::Token(TokenError::new(kind))
     }
 
     /// A token that lacks a scope, with the scopes that the challenge should name.
     pub(crate) fn insufficient_scope(required: &[String]) -> Self {
-        let scopes = Arc::new(required.join(" "));
-        Self::Token(TokenError { kind: TokenErrorKind::InsufficientScope, required_scopes: Some(scopes) })
+        let demands = Demands { scope: Some(required.join(" ")), ..Demands::default() };
+        Self::refused(TokenErrorKind::InsufficientScope, demands)
+    }
+
+    /// A refused token, with what the challenge should say of it.
+    pub(crate) fn refused(kind: TokenErrorKind, demands: Demands) -> Self {
+        Self::Token(TokenError::new(kind).with_demands(demands))
+    }
+
+    /// Adds the URL of the resource server's metadata to the challenge of a refused token (RFC 9728 §5.1).
+    #[cfg_attr(not(test), expect(dead_code, reason = "of ResourceServerBuilder::resource_metadata"))]
+    pub(crate) fn with_resource_metadata(self, url: &Arc<str>) -> Self {
+        match self {
+            Self::Token(e) => {
+                let demands = e.demands().cloned().unwrap_or_default();
+                Self::Token(e.with_demands(Demands { resource_metadata: Some(Arc::clone(url)), ..demands }))
+            }
+            other => other,
+        }
     }
 
     pub(crate) fn network(kind: NetworkErrorKind, endpoint: Endpoint) -> Self {
@@ -155,6 +206,13 @@ impl Error {
             Self::OAuth(e) => Self::OAuth(e.with_retry_after(wait)),
             other => other,
         }
+    }
+}
+
+/// A refusal of that kind, for tests of your own error handling.
+impl From<TokenErrorKind> for Error {
+    fn from(kind: TokenErrorKind) -> Self {
+        Self::token(kind)
     }
 }
 
@@ -213,11 +271,6 @@ impl fmt::Debug for ClockError {
 
 impl StdError for ClockError {}
 
-/// What may stand in a quoted-string without a backslash (RFC 9110 §5.6.4), so that no caller's realm breaks out of it.
-fn quotable(text: &str) -> String {
-    text.chars().filter(|c| matches!(c, ' '..='~') && *c != '"' && *c != '\\').collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,29 +281,32 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_of_a_token_but_two_reads_the_same() {
-        let kinds = [
-            (TokenErrorKind::MissingToken, "missing token"),
-            (TokenErrorKind::TooLong, "invalid token"),
-            (TokenErrorKind::Malformed, "invalid token"),
-            (TokenErrorKind::UnsupportedAlgorithm, "invalid token"),
-            (TokenErrorKind::CriticalHeader, "invalid token"),
-            (TokenErrorKind::WrongType, "invalid token"),
-            (TokenErrorKind::UnknownKey, "invalid token"),
-            (TokenErrorKind::UnfitKey, "invalid token"),
-            (TokenErrorKind::AmbiguousKey, "invalid token"),
-            (TokenErrorKind::BadSignature, "invalid token"),
-            (TokenErrorKind::InvalidClaim, "invalid token"),
-            (TokenErrorKind::WrongIssuer, "invalid token"),
-            (TokenErrorKind::Expired, "invalid token"),
-            (TokenErrorKind::NotYetValid, "invalid token"),
-            (TokenErrorKind::WrongAudience, "invalid token"),
-            (TokenErrorKind::WrongTokenUse, "invalid token"),
-            (TokenErrorKind::SenderConstrained, "invalid token"),
-            (TokenErrorKind::InsufficientScope, "insufficient scope"),
-        ];
-        for (kind, message) in kinds {
-            assert_eq!(Error::token(kind).to_string(), message, "{kind:?}");
+    fn a_refused_token_s_message_says_no_more_than_its_challenge() {
+        for kind in TokenErrorKind::ALL.iter().copied() {
+            let (message, status) = match kind {
+                TokenErrorKind::MissingToken => ("missing token", 401),
+                TokenErrorKind::InsufficientScope | TokenErrorKind::InsufficientClaim => ("insufficient scope", 403),
+                TokenErrorKind::InsufficientAuthentication => ("insufficient user authentication", 401),
+                _ => ("invalid token", 401),
+            };
+            let error = Error::from(kind);
+            assert_eq!((error.to_string().as_str(), error.http_status()), (message, status), "{kind:?}");
+            assert_eq!((error.token_kind(), error.network_kind()), (Some(kind), None));
+        }
+    }
+
+    #[test]
+    fn the_words_and_the_label_of_a_kind_are_its_name() {
+        for kind in TokenErrorKind::ALL {
+            let mut label = String::new();
+            for c in format!("{kind:?}").chars() {
+                if c.is_uppercase() && !label.is_empty() {
+                    label.push('_');
+                }
+                label.push(c.to_ascii_lowercase());
+            }
+            assert_eq!(kind.as_str(), label);
+            assert_eq!(kind.to_string(), label.replace('_', " "));
         }
     }
 
@@ -272,6 +328,7 @@ mod tests {
                 "key set: it names another issuer than the configured one; configure the issuer exactly as it is written there",
             ),
             (NetworkErrorKind::Reentrant, "key set: the transport called back into the issuer that it serves"),
+            (NetworkErrorKind::KeysNotCached, "key set: the key is not cached, and this call may not fetch any"),
         ];
         for (kind, message) in kinds {
             assert_eq!(Error::network(kind, Endpoint::Keys).to_string(), message);
@@ -395,13 +452,44 @@ mod tests {
         assert_eq!((Error::clock().http_status(), Error::clock().is_retryable()), (503, true));
         assert_eq!(Error::config(ConfigProblem::EmptySecret).http_status(), 500);
         assert_eq!(Error::OAuth(OAuthError::new("invalid_client", None, None, 401)).http_status(), 500);
+        assert_eq!(Error::OAuth(OAuthError::new("temporarily_unavailable", None, None, 503)).http_status(), 503);
     }
 
     #[test]
-    fn no_realm_breaks_out_of_its_quotes() {
+    fn a_demand_for_better_authentication_stands_in_the_challenge() {
+        let demands = Demands {
+            acr_values: Some("urn:mfa urn:hw".into()),
+            max_age: Some(Duration::from_millis(300_900)),
+            ..Demands::default()
+        };
+        let error = Error::refused(TokenErrorKind::InsufficientAuthentication, demands);
+        let challenge = r#"Bearer realm="api", error="insufficient_user_authentication", acr_values="urn:mfa urn:hw", max_age="300""#;
+        assert_eq!(error.www_authenticate(Some("api")).unwrap(), challenge);
+        let claim =
+            Error::from(TokenErrorKind::InsufficientClaim).with_resource_metadata(&"https://a.example/m".into());
+        let challenge = r#"Bearer error="insufficient_scope", resource_metadata="https://a.example/m""#;
+        assert_eq!(claim.challenge().to_string(), challenge);
+    }
+
+    #[test]
+    fn the_header_for_a_wait_is_whole_seconds_rounded_up() {
+        for (wait, header) in [(0, "0"), (1, "1"), (999, "1"), (1_000, "1"), (1_001, "2"), (59_500, "60")] {
+            let error = Error::network(NetworkErrorKind::Io, Endpoint::Keys);
+            assert_eq!(error.retry_after_header(), None);
+            let error = error.with_retry_after(Duration::from_millis(wait));
+            assert_eq!(error.retry_after_header().as_deref(), Some(header), "{wait} ms");
+        }
+    }
+
+    #[test]
+    fn no_value_breaks_out_of_its_quotes() {
         let missing = Error::token(TokenErrorKind::MissingToken);
-        let challenge = missing.www_authenticate(Some("a\"b\\c\r\nSet-Cookie: x")).unwrap();
-        assert_eq!(challenge, r#"Bearer realm="abcSet-Cookie: x""#);
+        let evil = "a\"b\\c\r\nSet-Cookie: x\u{e9}";
+        assert_eq!(missing.www_authenticate(Some(evil)).unwrap(), r#"Bearer realm="abcSet-Cookie: x""#);
+        let challenge = missing.challenge().resource_metadata(evil).scope(evil).realm("");
+        let expected = r#"Bearer realm="", scope="abcSet-Cookie: x", resource_metadata="abcSet-Cookie: x""#;
+        assert_eq!(challenge.to_string(), expected);
+        assert_eq!(missing.challenge().scope("\r\n").to_string(), "Bearer");
     }
 
     #[test]
@@ -415,7 +503,7 @@ mod tests {
             assert_eq!(Error::network(NetworkErrorKind::Status(status), Endpoint::Keys).is_retryable(), retryable);
         }
         use NetworkErrorKind as Kind;
-        for kind in [Kind::Dns, Kind::Connect, Kind::Timeout, Kind::Io, Kind::RateLimited] {
+        for kind in [Kind::Dns, Kind::Connect, Kind::Timeout, Kind::Io, Kind::RateLimited, Kind::KeysNotCached] {
             assert!(Error::network(kind, Endpoint::Keys).is_retryable(), "{kind:?}");
         }
         for kind in [Kind::Tls, Kind::InvalidResponse, Kind::TooLarge, Kind::IssuerMismatch, Kind::Reentrant] {

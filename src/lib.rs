@@ -131,8 +131,8 @@ pub use claims::{Claims, Confirmation};
 pub use client_auth::ClientAuth;
 pub use client_auth::private_key_jwt::PrivateKeyJwt;
 pub use error::{
-    ClockError, ConfigError, Error, NetworkError, NetworkErrorKind, OAuthError, SnapshotProblem, TokenError,
-    TokenErrorKind,
+    Challenge, ClockError, ConfigError, Endpoint, Error, NetworkError, NetworkErrorKind, OAuthError, SnapshotProblem,
+    TokenError, TokenErrorKind,
 };
 pub use events::{Event, Stats};
 pub use introspection::response::{Introspection, TokenInfo};

@@ -44,7 +44,8 @@ impl NetworkError {
         self.0.kind
     }
 
-    pub(crate) fn endpoint(&self) -> Endpoint {
+    /// Which of the issuer's documents or endpoints the request was for.
+    pub fn endpoint(&self) -> Endpoint {
         self.0.endpoint
     }
 }
@@ -111,12 +112,14 @@ pub enum NetworkErrorKind {
     IssuerMismatch,
     /// The transport called back into the issuer that it serves, on the same thread.
     Reentrant,
+    /// The token's key is not cached, and the call was limited to cached keys. Nothing is known about the token.
+    KeysNotCached,
 }
 
 impl NetworkErrorKind {
     pub(super) fn is_retryable(self) -> bool {
         match self {
-            Self::Dns | Self::Connect | Self::Timeout | Self::Io | Self::RateLimited => true,
+            Self::Dns | Self::Connect | Self::Timeout | Self::Io | Self::RateLimited | Self::KeysNotCached => true,
             Self::Status(status) => is_retryable_status(status),
             Self::Tls | Self::InvalidResponse | Self::TooLarge | Self::IssuerMismatch | Self::Reentrant => false,
         }
@@ -137,17 +140,24 @@ impl fmt::Display for NetworkErrorKind {
             Self::RateLimited => f.write_str("too many unknown key ids, so the issuer is not asked again yet"),
             Self::IssuerMismatch => f.write_str("it names another issuer than the configured one"),
             Self::Reentrant => f.write_str("the transport called back into the issuer that it serves"),
+            Self::KeysNotCached => f.write_str("the key is not cached, and this call may not fetch any"),
         }
     }
 }
 
-/// Which of the issuer's resources a request was for; named in messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Endpoint {
+/// Which of the issuer's documents or endpoints a request was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Endpoint {
+    /// The discovery document (OIDC Discovery §4, RFC 8414 §3).
     Discovery,
+    /// The key set (RFC 7517 §5).
     Keys,
+    /// The token endpoint (RFC 6749 §3.2).
     Token,
+    /// The introspection endpoint (RFC 7662 §2).
     Introspection,
+    /// The revocation endpoint (RFC 7009 §2).
     Revocation,
 }
 
