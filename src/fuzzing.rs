@@ -4,7 +4,6 @@
 use std::time::{Duration, SystemTime};
 
 use crate::claims::claim_set::{ClaimSet, NumericDate};
-use crate::claims::refused;
 use crate::error::{Endpoint, Error, TokenErrorKind};
 use crate::http::authorization;
 use crate::http::headers;
@@ -56,7 +55,7 @@ pub struct ClaimTexts {
 }
 
 pub fn claims(text: &str) -> Result<ClaimTexts, TokenErrorKind> {
-    let set = ClaimSet::parse(text.to_owned()).map_err(refused)?;
+    let set = ClaimSet::parse(text.to_owned())?;
     let owned = |text: Option<&str>| text.map(str::to_owned);
     Ok(ClaimTexts {
         raw: set.raw_json().to_owned(),
@@ -90,7 +89,7 @@ pub fn introspection_response(body: &[u8], issuer: &str, wall: SystemTime) -> Re
 }
 
 pub fn bearer_header(value: Option<&str>) -> Result<&str, TokenErrorKind> {
-    authorization::bearer_token(value)
+    bearer::bearer_token(value)
 }
 
 pub struct Url {

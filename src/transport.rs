@@ -1,5 +1,6 @@
 //! The seam to the network: one request, one whole response.
 
+mod request;
 #[cfg(feature = "ureq")]
 pub(crate) mod ureq;
 
@@ -7,11 +8,13 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use zeroize::Zeroize;
 
-use crate::error::NetworkErrorKind;
+use crate::error::{ConfigError, NetworkErrorKind};
+
+pub use request::Request;
+pub(crate) use request::{MAX_RESPONSE_BYTES, Retry};
 
 /// Sends an HTTP request and returns the complete response.
 ///
@@ -35,17 +38,36 @@ pub trait Transport: Send + Sync {
     /// # Errors
     /// A [`TransportError`] only if no complete response arrived.
     fn send(&self, request: &Request<'_>) -> Result<Response, TransportError>;
+
+    /// Says, without sending anything, whether this transport is configured such that it could send `request`.
+    /// [`IssuerBuilder::build`](crate::IssuerBuilder::build) calls it for each URL that it knows, so that a wrong configuration is
+    /// found at once. Defaults to yes.
+    ///
+    /// # Errors
+    /// A [`TransportError`] made from a [`ConfigError`].
+    fn check(&self, request: &Request<'_>) -> Result<(), TransportError> {
+        let _ = request;
+        Ok(())
+    }
 }
 
 impl<T: Transport + ?Sized> Transport for Arc<T> {
     fn send(&self, request: &Request<'_>) -> Result<Response, TransportError> {
         (**self).send(request)
     }
+
+    fn check(&self, request: &Request<'_>) -> Result<(), TransportError> {
+        (**self).check(request)
+    }
 }
 
 impl Transport for Box<dyn Transport> {
     fn send(&self, request: &Request<'_>) -> Result<Response, TransportError> {
         (**self).send(request)
+    }
+
+    fn check(&self, request: &Request<'_>) -> Result<(), TransportError> {
+        (**self).check(request)
     }
 }
 
@@ -55,64 +77,6 @@ where
 {
     fn send(&self, request: &Request<'_>) -> Result<Response, TransportError> {
         self(request)
-    }
-}
-
-/// One HTTP request. `Debug` shows method and path only.
-pub struct Request<'a> {
-    method: &'static str,
-    url: &'a str,
-    headers: &'a [(&'a str, &'a str)],
-    body: Option<&'a [u8]>,
-    timeout: Duration,
-}
-
-impl<'a> Request<'a> {
-    pub(crate) fn get(url: &'a str, headers: &'a [(&'a str, &'a str)], timeout: Duration) -> Self {
-        Self { method: "GET", url, headers, body: None, timeout }
-    }
-
-    pub(crate) fn post(url: &'a str, headers: &'a [(&'a str, &'a str)], body: &'a [u8], timeout: Duration) -> Self {
-        Self { method: "POST", url, headers, body: Some(body), timeout }
-    }
-
-    /// `GET` or `POST`.
-    pub fn method(&self) -> &str {
-        self.method
-    }
-
-    /// The absolute URL.
-    pub fn url(&self) -> &str {
-        self.url
-    }
-
-    /// The headers to send, with names in lower case. One of them may be `authorization`.
-    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers.iter().copied()
-    }
-
-    /// The body of a `POST`. It may contain a client secret or a token.
-    pub fn body(&self) -> Option<&[u8]> {
-        self.body
-    }
-
-    /// What remains of the call's time limit. The DNS look-up, connecting, sending and receiving the complete response must fit
-    /// into it.
-    pub fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
-    /// The length of the longest body that will be accepted, in bytes. There is no use in reading more.
-    pub fn max_response_bytes(&self) -> usize {
-        MAX_RESPONSE_BYTES
-    }
-}
-
-impl fmt::Debug for Request<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bare = self.url.split(['?', '#']).next().unwrap_or_default();
-        let path = bare.split_once("://").map_or(bare, |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
-        f.debug_struct("Request").field("method", &self.method).field("path", &path).finish_non_exhaustive()
     }
 }
 
@@ -171,12 +135,15 @@ impl fmt::Debug for Response {
 pub struct TransportError {
     kind: NetworkErrorKind,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+    config: Option<ConfigError>,
+    certificate_dates: bool,
+    stale: bool,
 }
 
 impl TransportError {
     /// A failure of that kind.
     pub fn new(kind: NetworkErrorKind) -> Self {
-        Self { kind, source: None }
+        Self { kind, source: None, config: None, certificate_dates: false, stale: false }
     }
 
     /// Adds the underlying error.
@@ -190,8 +157,40 @@ impl TransportError {
         self.kind
     }
 
+    /// The wrong configuration for which nothing was sent. The call then fails with [`Error::Config`](crate::Error::Config).
+    pub fn config(&self) -> Option<&ConfigError> {
+        self.config.as_ref()
+    }
+
+    /// Whether the server's certificate is refused for its dates alone, which is what an unset clock leads to.
+    pub(crate) fn is_about_certificate_dates(&self) -> bool {
+        self.certificate_dates
+    }
+
+    /// Whether a reused connection ended before the first byte of an answer, so that a new request may be sent at once.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    #[cfg_attr(not(feature = "ureq"), expect(dead_code, reason = "of UreqTransport"))]
+    pub(crate) fn about_certificate_dates(self) -> Self {
+        Self { certificate_dates: true, ..self }
+    }
+
+    #[cfg_attr(not(feature = "ureq"), expect(dead_code, reason = "of UreqTransport"))]
+    pub(crate) fn stale(self) -> Self {
+        Self { stale: true, ..self }
+    }
+
     pub(crate) fn into_parts(self) -> (NetworkErrorKind, Option<Arc<dyn StdError + Send + Sync>>) {
         (self.kind, self.source)
+    }
+}
+
+impl From<ConfigError> for TransportError {
+    /// The transport's own configuration forbids the request.
+    fn from(error: ConfigError) -> Self {
+        Self { config: Some(error.clone()), ..Self::new(NetworkErrorKind::Connect).with_source(error) }
     }
 }
 
@@ -218,21 +217,5 @@ impl fmt::Debug for TransportError {
 impl StdError for TransportError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|e| -> &(dyn StdError + 'static) { e })
-    }
-}
-
-/// The longest body that is read: a discovery document or a key set of 64 RSA keys has a tenth of it.
-pub(crate) const MAX_RESPONSE_BYTES: usize = 256 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn debug_of_a_request_shows_no_query() {
-        for url in ["https://h/a/b?key=hidden", "https://h/a/b?x=/hidden"] {
-            let shown = format!("{:?}", Request::get(url, &[], Duration::ZERO));
-            assert!(shown.contains("\"/a/b\"") && !shown.contains("hidden"), "{shown}");
-        }
     }
 }

@@ -33,6 +33,11 @@ impl IssuerUrl {
         Ok(Self { text: text.to_owned(), path: url.path, https, allow_http })
     }
 
+    /// Whether plain `http` may leave this machine.
+    pub(crate) fn allows_http(&self) -> bool {
+        self.allow_http
+    }
+
     /// The text as it was configured, byte for byte.
     pub(crate) fn as_str(&self) -> &str {
         &self.text

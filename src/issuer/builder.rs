@@ -215,6 +215,7 @@ impl IssuerBuilder {
             sending: Reentrancy::default(),
             skew: Skew::default(),
         };
+        connection.check_transport(connection.url.as_str())?;
         Ok(Issuer::from_parts(connection, settings))
     }
 }

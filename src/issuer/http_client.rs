@@ -8,12 +8,13 @@ use parking_lot::Mutex;
 use crate::cache::reentrancy::Reentrancy;
 use crate::error::{Detail, Endpoint, Error, NetworkError, NetworkErrorKind, OAuthError};
 use crate::events::{Event, Events};
+use crate::http::form::Form;
 use crate::http::url::IssuerUrl;
 use crate::http::{date, headers};
 use crate::json::Object;
 use crate::secret::Secret;
 use crate::time::{Budget, Clock, Deadline, Now};
-use crate::transport::{Request, Response, Transport};
+use crate::transport::{Request, Response, Retry, Transport, TransportError};
 
 pub(crate) struct HttpClient {
     pub(crate) url: IssuerUrl,
@@ -46,10 +47,19 @@ impl HttpClient {
         Deadline::after(self.refresh_timeout.min(self.timeout))
     }
 
+    /// Finds a transport that is not configured for `url`, such as a proxy variable that cannot be used.
+    pub(crate) fn check_transport(&self, url: &str) -> Result<(), Error> {
+        let request = Request::get(url).plain_http_proxied(self.url.allows_http());
+        match self.transport.check(&request) {
+            Err(failure) => failure.config().map_or(Ok(()), |config| Err(Error::Config(config.clone()))),
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// Fetches a document of the issuer: only a 200 will do.
     pub(crate) fn get(&self, endpoint: Endpoint, url: &str, deadline: Deadline) -> Result<Response, Error> {
         let headers = [("accept", "application/json")];
-        let response = self.send(endpoint, deadline, |timeout| Request::get(url, &headers, timeout))?;
+        let response = self.send(endpoint, deadline, |timeout| Request::get(url).headed(&headers).within(timeout))?;
         match response.status() {
             200 => self.checked_body(endpoint, response),
             status => Err(self.refusal(endpoint, unexpected(status), &response)),
@@ -57,17 +67,29 @@ impl HttpClient {
     }
 
     /// Posts a form to an OAuth endpoint. An answer of 4xx or 5xx is an OAuth error where it is one (RFC 6749 §5.2).
+    ///
+    /// `form` makes the form and the value of `Authorization`. It is called again for the second try after a stale connection, so that no
+    /// assertion is sent twice.
     pub(crate) fn post(
         &self,
         endpoint: Endpoint,
         url: &str,
-        form: &[u8],
-        authorization: Option<&Secret>,
         deadline: Deadline,
+        form: impl Fn() -> Result<(Form, Option<Secret>), Error>,
     ) -> Result<Response, Error> {
-        let mut headers = vec![("accept", "application/json"), ("content-type", "application/x-www-form-urlencoded")];
-        headers.extend(authorization.map(|value| ("authorization", value.expose_secret())));
-        let response = self.send(endpoint, deadline, |timeout| Request::post(url, &headers, form, timeout))?;
+        let attempt = |retry: Retry| {
+            let (form, authorization) = form()?;
+            let mut headers =
+                vec![("accept", "application/json"), ("content-type", "application/x-www-form-urlencoded")];
+            headers.extend(authorization.as_ref().map(|value| ("authorization", value.expose_secret())));
+            self.send(endpoint, deadline, |timeout| {
+                Request::post(url, form.as_bytes()).headed(&headers).within(timeout).retried(retry)
+            })
+        };
+        let response = match attempt(Retry::ByCaller) {
+            Err(failure) if failure.is_stale => attempt(Retry::Fresh),
+            outcome => outcome,
+        }?;
         match response.status() {
             200 => self.checked_body(endpoint, response),
             status => match oauth_error(&response) {
@@ -82,17 +104,16 @@ impl HttpClient {
         endpoint: Endpoint,
         deadline: Deadline,
         request: impl FnOnce(Duration) -> Request<'r>,
-    ) -> Result<Response, Error> {
+    ) -> Result<Response, SendFailure> {
         let Some(timeout) = deadline.remaining() else {
-            return Err(Error::network(NetworkErrorKind::Timeout, endpoint));
+            return Err(Error::network(NetworkErrorKind::Timeout, endpoint).into());
         };
         let Some(_sending) = self.sending.enter() else {
-            return Err(Error::network(NetworkErrorKind::Reentrant, endpoint));
+            return Err(Error::network(NetworkErrorKind::Reentrant, endpoint).into());
         };
-        let response = self.transport.send(&request(timeout)).map_err(|error| {
-            let (kind, source) = error.into_parts();
-            Error::Network(NetworkError::new(kind, endpoint).with_source(source))
-        })?;
+        let request = request(timeout).plain_http_proxied(self.url.allows_http());
+        let response =
+            self.transport.send(&request).map_err(|failure| SendFailure::new(failure, endpoint, self.now()))?;
         self.measure_skew(&response);
         Ok(response)
     }
@@ -134,6 +155,40 @@ impl HttpClient {
     }
 }
 
+/// Why no response arrived.
+struct SendFailure {
+    error: Error,
+    /// A reused connection ended before the first byte of an answer.
+    is_stale: bool,
+}
+
+impl SendFailure {
+    fn new(failure: TransportError, endpoint: Endpoint, now: Now) -> Self {
+        if let Some(config) = failure.config() {
+            return Error::Config(config.clone()).into();
+        }
+        // A certificate is always too new for a clock that stands at 1970.
+        if failure.is_about_certificate_dates() && now.wall_if_set().is_none() {
+            return Error::clock().into();
+        }
+        let is_stale = failure.is_stale();
+        let (kind, source) = failure.into_parts();
+        Self { error: Error::Network(NetworkError::new(kind, endpoint).with_source(source)), is_stale }
+    }
+}
+
+impl From<Error> for SendFailure {
+    fn from(error: Error) -> Self {
+        Self { error, is_stale: false }
+    }
+}
+
+impl From<SendFailure> for Error {
+    fn from(failure: SendFailure) -> Self {
+        failure.error
+    }
+}
+
 /// The text of a body that must be a JSON object.
 pub(crate) fn body_text(endpoint: Endpoint, response: &Response) -> Result<&str, Error> {
     std::str::from_utf8(response.body()).map_err(|_| Error::invalid_response(endpoint, Detail::NotJson))
@@ -146,10 +201,11 @@ fn unexpected(status: u16) -> NetworkErrorKind {
     }
 }
 
-/// We ask for no compression, so nobody here undoes one.
+/// No compression is asked for, and none is undone. An empty `Content-Encoding` is none.
 fn is_compressed(response: &Response) -> bool {
     let coded = |(name, coding): (&str, &str)| {
-        name.eq_ignore_ascii_case("content-encoding") && !coding.eq_ignore_ascii_case("identity")
+        let plain = coding.trim().is_empty() || coding.trim().eq_ignore_ascii_case("identity");
+        name.eq_ignore_ascii_case("content-encoding") && !plain
     };
     response.headers().any(coded)
 }

@@ -26,17 +26,19 @@ impl Issuer {
         let metadata = self.metadata(scope, deadline)?;
         let url = metadata.endpoint(endpoint, self.issuer_url())?;
         let post = |secret: &Secret| {
-            let mut body = Form::new();
-            for (name, value) in form {
-                body.push(name, value);
-            }
-            let offered = metadata.auth_methods(endpoint);
-            let server = ServerInfo { issuer: self.url(), offered, now: self.now() };
-            let authorization = client.authenticate(&mut body, server, secret)?;
             if endpoint == Endpoint::Introspection {
                 self.events().count(Count::Introspection);
             }
-            self.connection().post(endpoint, &url, body.as_bytes(), authorization.as_ref(), deadline)
+            self.connection().post(endpoint, &url, deadline, || {
+                let mut body = Form::new();
+                for (name, value) in form {
+                    body.push(name, value);
+                }
+                let offered = metadata.auth_methods(endpoint);
+                let server = ServerInfo { issuer: self.url(), offered, now: self.now() };
+                let authorization = client.authenticate(&mut body, server, secret)?;
+                Ok((body, authorization))
+            })
         };
         let secret = client.secret.read()?;
         let refused = match post(&secret) {

@@ -3,6 +3,7 @@
 mod connect;
 mod failure;
 mod tls;
+mod tls_failure;
 
 use std::fmt;
 use std::io::Read;
@@ -18,7 +19,7 @@ use crate::error::{ConfigProblem, Error};
 use crate::transport::ureq::connect::{Dial, Unresolved, Watch};
 use crate::transport::ureq::failure::{is_stale, transport_error, unsendable};
 use crate::transport::ureq::tls::{Identity, Roots, Tls};
-use crate::transport::{Request, Response, Transport, TransportError};
+use crate::transport::{Request, Response, Retry, Transport, TransportError};
 
 /// HTTPS with ureq and rustls, with connections kept alive between requests. Feature `ureq`.
 ///
@@ -86,7 +87,12 @@ impl UreqTransport {
             builder = builder.header(name, value);
         }
         let message = builder.body(body).map_err(|_| unsendable())?;
+        let message_is_plain = message.uri().scheme_str() != Some("https");
         let mut config = self.agent.configure_request(message).timeout_global(Some(timeout.min(LONGEST_TIMEOUT)));
+        // What is not encrypted is for no proxy's eyes, whichever way the proxy was given.
+        if message_is_plain && !request.is_plain_http_proxied() {
+            config = config.proxy(None);
+        }
         if fresh {
             config = config.max_idle_age(Duration::ZERO);
         }
@@ -106,8 +112,8 @@ impl UreqTransport {
 impl Transport for UreqTransport {
     fn send(&self, request: &Request<'_>) -> Result<Response, TransportError> {
         let started = Instant::now();
-        let answer = match self.attempt(request, request.timeout(), false) {
-            Err(error) if is_stale(&error) => {
+        let answer = match self.attempt(request, request.timeout(), request.retry() == Retry::Fresh) {
+            Err(error) if is_stale(&error) && request.retry() == Retry::ByTransport => {
                 self.attempt(request, request.timeout().saturating_sub(started.elapsed()), true)
             }
             answer => answer,
@@ -322,7 +328,8 @@ mod tests {
     }
 
     fn post(transport: &UreqTransport, url: &str, body: &[u8]) -> Result<Response, TransportError> {
-        transport.send(&Request::post(url, &[("authorization", "Basic eA==")], body, Duration::from_secs(5)))
+        transport
+            .send(&Request::post(url, body).headed(&[("authorization", "Basic eA==")]).within(Duration::from_secs(5)))
     }
 
     #[test]
@@ -423,7 +430,7 @@ mod tests {
             for (length, fits) in [(256 * 1024, true), (256 * 1024 + 1, false)] {
                 let (url, thread) = server(1, if chunked { send_chunked } else { send_whole });
                 let url = format!("{url}{length}");
-                let answer = transport().send(&Request::get(&url, &[], Duration::from_secs(5)));
+                let answer = transport().send(&Request::get(&url).within(Duration::from_secs(5)));
                 match answer {
                     Ok(answer) => assert!(fits && answer.body().len() == length),
                     Err(error) => assert!(!fits && error.kind() == NetworkErrorKind::TooLarge, "{error:?}"),
@@ -456,9 +463,9 @@ mod tests {
         let (url, thread) = server(1, send_whole);
         let url = format!("{url}3");
         let transport = UreqTransport::builder().no_proxy().connect_timeout(Duration::MAX).build().unwrap();
-        assert_eq!(transport.send(&Request::get(&url, &[], Duration::MAX)).unwrap().body(), b"xxx");
+        assert_eq!(transport.send(&Request::get(&url).within(Duration::MAX)).unwrap().body(), b"xxx");
         thread.join().unwrap();
-        let error = transport.send(&Request::get(&url, &[], Duration::ZERO)).unwrap_err();
+        let error = transport.send(&Request::get(&url).within(Duration::ZERO)).unwrap_err();
         assert_eq!(error.kind(), NetworkErrorKind::Timeout);
     }
 
@@ -472,7 +479,9 @@ mod tests {
             ("http://a.invalid/\u{1}".to_owned(), "x", NetworkErrorKind::Io),
             (format!("http://{closed}/"), "a\r\nb: c", NetworkErrorKind::Io),
         ] {
-            let error = transport().send(&Request::get(&url, &[("x", header)], Duration::from_secs(5))).unwrap_err();
+            let error = transport()
+                .send(&Request::get(&url).with_header("x", header).within(Duration::from_secs(5)))
+                .unwrap_err();
             assert_eq!(error.kind(), kind, "{url} {header}");
         }
     }
@@ -489,7 +498,7 @@ mod tests {
         // Nobody listens at 127.0.0.1 there, so `localhost` takes its second address.
         for host in ["[::1]", "localhost"] {
             let url = format!("http://{host}:{port}/3");
-            assert_eq!(transport().send(&Request::get(&url, &[], Duration::from_secs(5))).unwrap().body(), b"xxx");
+            assert_eq!(transport().send(&Request::get(&url).within(Duration::from_secs(5))).unwrap().body(), b"xxx");
         }
         thread.join().unwrap();
     }

@@ -4,6 +4,8 @@
 mod attacks;
 mod boot;
 mod by_issuer;
+#[cfg(feature = "ureq")]
+mod connections;
 mod contract;
 mod day;
 mod explain;

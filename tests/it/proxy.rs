@@ -53,12 +53,17 @@ fn a_proxy_carries_one_tunnel_per_connection_and_sees_nothing_inside() {
 }
 
 #[test]
-fn plain_http_goes_through_a_tunnel_as_well() {
+fn plain_http_goes_through_a_proxy_only_if_plain_http_is_allowed_everywhere() {
     let test = TestIssuer::new();
     let server = test.serve().unwrap();
-    let proxy = Proxy::start(None);
-    preload(server.url(), UreqTransport::builder().proxy(&proxy.url("")), LONG).unwrap();
-    assert_eq!(proxy.heads().len(), 1);
+    for allowed in [false, true] {
+        let proxy = Proxy::start(None);
+        let transport = UreqTransport::builder().proxy(&proxy.url("")).build().unwrap();
+        let issuer = Issuer::builder(server.url()).transport(Recorder::new(transport));
+        let issuer = if allowed { issuer.dangerous_allow_http() } else { issuer };
+        issuer.build().unwrap().preload().unwrap();
+        assert_eq!(proxy.heads().len(), usize::from(allowed));
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn bindings() -> Vec<Json> {
         Json::object::<&str, Json>([]),
         Json::from("text"),
         Json::from(false),
+        Json::null(),
         Json::from(vec![1, 2]),
     ]
 }

@@ -3,8 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use aero2::testing::ManualClock;
 use aero2::{Error, Issuer, NetworkErrorKind, UreqTransport, UreqTransportBuilder};
 use rcgen::{CertificateParams, date_time_ymd};
 use rustls::crypto::{CryptoProvider, ring};
@@ -98,6 +99,53 @@ type Change = fn(&mut CertificateParams);
 
 fn expired(params: &mut CertificateParams) {
     (params.not_before, params.not_after) = (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 1, 1));
+}
+
+#[test]
+fn a_certificate_that_is_only_out_of_date_says_that_the_clock_is_not_set() {
+    let authority = Authority::new("ours");
+    let not_yet: Change = |params| params.not_before = date_time_ymd(4000, 1, 1);
+    let cases: [(Change, &[&str], bool); 3] =
+        [(expired, &["localhost"], true), (not_yet, &["localhost"], true), (|_| {}, &["other.example"], false)];
+    for (change, names, of_the_clock) in cases {
+        let server = serve(&Tls::new(authority.issue(names, change)));
+        for set in [false, true] {
+            let clock = ManualClock::new();
+            if !set {
+                clock.set_wall(UNIX_EPOCH);
+            }
+            let transport = trusting(&authority).build().unwrap();
+            let issuer = Issuer::builder(&server.url("localhost"))
+                .transport(Recorder::new(transport))
+                .clock(clock)
+                .build()
+                .unwrap();
+            match issuer.preload() {
+                Err(Error::Clock(_)) => assert!(of_the_clock && !set),
+                outcome => {
+                    assert!(!of_the_clock || set, "{outcome:?}");
+                    assert_refused(outcome);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_text_of_a_certificate_is_shown() {
+    let authority = Authority::new("ours");
+    let server = serve(&Tls::new(authority.issue(&["hunter2.example", "x\u{1b}[31m\r\nhunter2"], |params| {
+        params.distinguished_name.push(rcgen::DnType::CommonName, "hunter2\r\n");
+    })));
+    let error = preload(&server.url("localhost"), trusting(&authority)).unwrap_err();
+    let mut shown = format!("{error} {error:?}");
+    let mut source = std::error::Error::source(&error);
+    while let Some(inner) = source {
+        shown += &format!(" {inner} {inner:?}");
+        source = inner.source();
+    }
+    assert!(shown.contains("for another host"), "{shown}");
+    assert!(!shown.contains("hunter2") && !shown.chars().any(char::is_control), "{shown}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::io;
 
 use crate::error::NetworkErrorKind;
 use crate::transport::TransportError;
+use crate::transport::ureq::tls_failure::TlsFailure;
 
 /// What this transport's own connectors know better than ureq.
 #[derive(Debug)]
@@ -14,7 +15,7 @@ pub(super) enum Failure {
     Stale,
     Dns(io::Error),
     Connect(io::Error),
-    Tls(rustls::Error),
+    Tls(TlsFailure),
     /// A header that HTTP cannot carry.
     Unsendable,
 }
@@ -97,15 +98,19 @@ fn own(failure: Failure) -> TransportError {
     match failure {
         Failure::Dns(source) => error.with_source(source),
         Failure::Connect(source) => error.with_source(bare(&source)),
+        Failure::Tls(source) if source.is_about_certificate_dates() => {
+            error.with_source(source).about_certificate_dates()
+        }
         Failure::Tls(source) => error.with_source(source),
-        failure @ (Failure::Stale | Failure::Unsendable) => error.with_source(failure),
+        failure @ Failure::Stale => error.with_source(failure).stale(),
+        failure @ Failure::Unsendable => error.with_source(failure),
     }
 }
 
 /// rustls hands its errors through `io::Error`, after the handshake too: a TLS 1.3 server refuses a client certificate that late.
 fn io_error(error: &io::Error) -> TransportError {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(tls) => own(Failure::Tls(tls.clone())),
+        Some(tls) => own(Failure::Tls(tls.into())),
         None => TransportError::from(bare(error)),
     }
 }
@@ -155,7 +160,7 @@ mod tests {
             (Failure::Stale.into(), Kind::Io),
             (Failure::Connect(io(io::ErrorKind::ConnectionRefused)).into(), Kind::Connect),
             (Failure::Connect(io(io::ErrorKind::TimedOut)).into(), Kind::Timeout),
-            (Failure::Tls(rustls::Error::HandshakeNotComplete).into(), Kind::Tls),
+            (Failure::Tls(TlsFailure::Protocol).into(), Kind::Tls),
             (Failure::Unsendable.into(), Kind::Io),
         ] {
             let name = format!("{error:?}");

@@ -17,6 +17,7 @@ use ureq::unversioned::transport::{
 use crate::error::{ConfigProblem, Error};
 use crate::transport::ureq::connect::remaining;
 use crate::transport::ureq::failure::Failure;
+use crate::transport::ureq::tls_failure::TlsFailure;
 
 /// Whom to trust.
 #[derive(Clone, Default)]
@@ -126,7 +127,8 @@ impl<In: Transport> Connector<In> for Tls {
         if !details.needs_tls() || transport.is_tls() {
             return Ok(Some(Either::A(transport)));
         }
-        let mut connection = self.config().and_then(|config| client(config, details)).map_err(Failure::Tls)?;
+        let config = self.config().map_err(|error| Failure::Tls((&error).into()))?;
+        let mut connection = client(config, details).map_err(Failure::Tls)?;
         let mut socket = TransportAdapter::new(transport.boxed(), details.current_time.clone());
         socket.set_timeout(remaining(details)?);
         connection.complete_io(&mut socket)?;
@@ -135,12 +137,11 @@ impl<In: Transport> Connector<In> for Tls {
     }
 }
 
-fn client(config: Arc<ClientConfig>, details: &ConnectionDetails<'_>) -> Result<ClientConnection, rustls::Error> {
+fn client(config: Arc<ClientConfig>, details: &ConnectionDetails<'_>) -> Result<ClientConnection, TlsFailure> {
     let host = details.uri.host().unwrap_or_default();
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    let name = ServerName::try_from(bare.to_owned())
-        .map_err(|_| rustls::Error::General("a certificate cannot name this host".to_owned()))?;
-    ClientConnection::new(config, name)
+    let name = ServerName::try_from(bare.to_owned()).map_err(|_| TlsFailure::HostName)?;
+    ClientConnection::new(config, name).map_err(|error| (&error).into())
 }
 
 /// A connection inside TLS.

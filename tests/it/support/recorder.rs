@@ -23,7 +23,7 @@ impl<T: Transport> Recorder<T> {
         self.carriers.lock().unwrap().clone()
     }
 
-    fn check(&self, request: &Request<'_>) {
+    fn look_at(&self, request: &Request<'_>) {
         let (method, url) = (request.method(), request.url());
         let body = String::from_utf8_lossy(request.body().unwrap_or_default()).into_owned();
         let authorization = request.headers().find(|(name, _)| *name == "authorization").map(|(_, value)| value);
@@ -59,7 +59,11 @@ fn secret<'a>((name, value): (&str, &'a str)) -> Option<&'a str> {
 
 impl<T: Transport> Transport for Recorder<T> {
     fn send(&self, request: &Request<'_>) -> Result<Response, TransportError> {
-        self.check(request);
+        self.look_at(request);
         self.inner.send(request)
+    }
+
+    fn check(&self, request: &Request<'_>) -> Result<(), TransportError> {
+        self.inner.check(request)
     }
 }
