@@ -10,16 +10,20 @@ use crate::error::network::is_retryable_status;
 use crate::secret::SecretFailure;
 
 mod challenge;
+mod clock;
 mod config;
+mod endpoint;
 mod network;
 mod oauth;
 mod token;
 
 pub use challenge::Challenge;
+pub use clock::ClockError;
 pub use config::{ConfigError, SnapshotProblem};
 pub(crate) use config::{ConfigProblem, JwkProblem};
+pub use endpoint::Endpoint;
 pub(crate) use network::Detail;
-pub use network::{Endpoint, NetworkError, NetworkErrorKind};
+pub use network::{NetworkError, NetworkErrorKind};
 pub use oauth::OAuthError;
 pub(crate) use token::Demands;
 pub use token::{TokenError, TokenErrorKind};
@@ -183,7 +187,29 @@ impl Error {
     }
 
     pub(crate) fn clock() -> Self {
-        Self::Clock(ClockError(()))
+        Self::Clock(ClockError::new(None))
+    }
+
+    /// Names the issuer's host in the message, unless one is named: the request knows it better than its caller.
+    #[cfg_attr(not(test), expect(dead_code, reason = "of the HTTP client"))]
+    pub(crate) fn with_host(self, host: &str) -> Self {
+        match self {
+            Self::Network(e) => Self::Network(e.with_host(host)),
+            Self::OAuth(e) => Self::OAuth(e.with_host(host)),
+            Self::Clock(e) => Self::Clock(e.with_host(host)),
+            Self::Token(_) | Self::Config(_) => self,
+        }
+    }
+
+    /// Names the client whose request it was, and how it authenticated (RFC 7591 §2).
+    #[cfg_attr(not(test), expect(dead_code, reason = "of the HTTP client"))]
+    pub(crate) fn with_client(self, client_id: &str, auth_method: Option<&'static str>) -> Self {
+        match self {
+            Self::Network(e) => Self::Network(e.with_client(client_id)),
+            Self::OAuth(e) => Self::OAuth(e.with_client(client_id, auth_method)),
+            Self::Clock(e) => Self::Clock(e.with_client(client_id)),
+            Self::Token(_) | Self::Config(_) => self,
+        }
     }
 
     /// A transport called back into the issuer that it serves. That is between the thread and itself: it says nothing of the issuer, and
@@ -246,33 +272,16 @@ impl StdError for Error {
         match self {
             Self::Network(e) => e.source(),
             Self::Config(e) => e.source(),
-            Self::Token(_) | Self::OAuth(_) | Self::Clock(_) => None,
+            Self::Clock(e) => e.source(),
+            Self::Token(_) | Self::OAuth(_) => None,
         }
     }
 }
 
-/// This machine's wall clock is not set: it shows a time before 2026, or before the snapshot that the issuer started from.
-#[derive(Clone)]
-pub struct ClockError(());
-
-impl fmt::Display for ClockError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "the wall clock is not set (it is before 2026 or before the snapshot), so no token can be judged; set it, for example by NTP",
-        )
-    }
-}
-
-impl fmt::Debug for ClockError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ClockError({:?})", self.to_string())
-    }
-}
-
-impl StdError for ClockError {}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]
@@ -364,6 +373,44 @@ mod tests {
     }
 
     #[test]
+    fn a_message_names_the_host_and_the_client_and_on_demand_the_causes() {
+        let cause = io::Error::new(io::ErrorKind::ConnectionRefused, "refused\r\nlog: line");
+        let error = NetworkError::new(NetworkErrorKind::Connect, Endpoint::Token).with_source(Some(Arc::new(cause)));
+        let error = Error::Network(error).with_host("acme.aero2.dev").with_client("svc\n1", None);
+        let message = "token endpoint of acme.aero2.dev for client svc 1: no connection can be made";
+        assert_eq!(error.to_string(), message);
+        let full = format!("{message}: refused  log: line");
+        assert_eq!(format!("{error:#}"), full);
+        assert!(format!("{error:?}").contains(&full));
+        assert_eq!(error.clone().with_host("other").with_client("other", None).to_string(), message);
+        assert_eq!(error.with_retry_after(Duration::from_secs(1)).to_string(), message);
+
+        let keys =
+            Error::network(NetworkErrorKind::Io, Endpoint::Keys).with_client("svc", None).with_host("[::1]:8080");
+        assert_eq!(keys.to_string(), "key set of [::1]:8080: the connection broke");
+        let clock = Error::clock().with_host("a.example").with_client("svc", None).to_string();
+        assert!(clock.contains("certificate of a.example for client svc can be judged"), "{clock}");
+        let config = Error::config_with_source(ConfigProblem::SecretFile, Arc::new(io::Error::other("gone")));
+        for shown in [format!("{config:#}"), format!("{config:?}")] {
+            assert!(shown.contains("check its path and permissions: gone"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_refused_client_reads_how_it_authenticated_and_by_what_else_it_could() {
+        let error = Error::OAuth(OAuthError::new(Endpoint::Token, "invalid_client", None, None, 401));
+        let error = error.with_host("acme.aero2.dev").with_client("svc", Some("client_secret_basic"));
+        let message = "token endpoint of acme.aero2.dev for client svc: the issuer refused the request with invalid_client (status 401); \
+                       client_secret_basic was used: check the client's id and secret or key, and whether the issuer expects \
+                       client_secret_post or client_secret_basic";
+        assert_eq!(error.to_string(), message);
+        let scope = Error::OAuth(OAuthError::new(Endpoint::Token, "invalid_scope", None, None, 400));
+        let scope = scope.with_client("svc", Some("client_secret_post")).to_string();
+        let message = "token endpoint for client svc: the issuer refused the request with invalid_scope (status 400)";
+        assert_eq!(scope, message);
+    }
+
+    #[test]
     fn what_a_main_shows_of_an_error_that_it_returns_says_what_to_do() {
         for error in [Error::config(ConfigProblem::IssuerNotAbsolute), Error::clock()] {
             let (shown, message) = (format!("{error:?}"), error.to_string());
@@ -451,8 +498,14 @@ mod tests {
         assert_eq!((down.http_status(), down.www_authenticate(Some("api"))), (503, None));
         assert_eq!((Error::clock().http_status(), Error::clock().is_retryable()), (503, true));
         assert_eq!(Error::config(ConfigProblem::EmptySecret).http_status(), 500);
-        assert_eq!(Error::OAuth(OAuthError::new("invalid_client", None, None, 401)).http_status(), 500);
-        assert_eq!(Error::OAuth(OAuthError::new("temporarily_unavailable", None, None, 503)).http_status(), 503);
+        assert_eq!(
+            Error::OAuth(OAuthError::new(Endpoint::Token, "invalid_client", None, None, 401)).http_status(),
+            500
+        );
+        assert_eq!(
+            Error::OAuth(OAuthError::new(Endpoint::Token, "temporarily_unavailable", None, None, 503)).http_status(),
+            503
+        );
     }
 
     #[test]
@@ -496,7 +549,7 @@ mod tests {
     fn what_may_succeed_later_is_retryable() {
         for (status, retryable) in [(400, false), (401, false), (404, false), (408, true), (425, true), (429, true)] {
             assert_eq!(Error::network(NetworkErrorKind::Status(status), Endpoint::Keys).is_retryable(), retryable);
-            let oauth = Error::OAuth(OAuthError::new("x", None, None, status));
+            let oauth = Error::OAuth(OAuthError::new(Endpoint::Token, "x", None, None, status));
             assert_eq!(oauth.is_retryable(), retryable, "{status}");
         }
         for (status, retryable) in [(499, false), (500, true), (503, true), (599, true), (600, false), (302, false)] {
@@ -516,7 +569,8 @@ mod tests {
     #[test]
     fn server_text_shows_in_its_accessor_only_and_is_bounded() {
         let long = format!("bad\r\n\u{1b}[31m{}", "x".repeat(1000));
-        let error = Error::OAuth(OAuthError::new("my_code", Some(&long), Some("https://e.example"), 400));
+        let error =
+            Error::OAuth(OAuthError::new(Endpoint::Token, "my_code", Some(&long), Some("https://e.example"), 400));
         for shown in [error.to_string(), format!("{error:?}"), format!("{error:#?}")] {
             assert!(!shown.contains("xxx") && !shown.contains("my_code") && !shown.contains("e.example"), "{shown}");
         }
@@ -528,13 +582,16 @@ mod tests {
             (error.error_code(), error.error_uri(), error.status()),
             ("my_code", Some("https://e.example"), 400)
         );
-        let registered = OAuthError::new("invalid_client", None, None, 401);
-        assert_eq!(registered.to_string(), "the issuer refused the request with invalid_client (status 401)");
+        let registered = OAuthError::new(Endpoint::Token, "invalid_client", None, None, 401);
+        assert_eq!(
+            registered.to_string(),
+            "token endpoint: the issuer refused the request with invalid_client (status 401)"
+        );
     }
 
     #[test]
     fn the_clock_error_says_what_to_do() {
-        let message = "the wall clock is not set (it is before 2026 or before the snapshot), so no token can be judged; set it, for example by NTP";
+        let message = "the wall clock is not set (it is before 2026 or before the snapshot), so no token or certificate can be judged; set it, for example by NTP";
         assert_eq!(Error::clock().to_string(), message);
     }
 }

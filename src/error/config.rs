@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::error::endpoint::write_sources;
+
 /// Your program is configured wrongly. The message says what is wrong and what to write instead.
 #[derive(Clone)]
 pub struct ConfigError(pub(super) Arc<ConfigRepr>);
@@ -15,14 +17,15 @@ pub(super) struct ConfigRepr {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.problem.fmt(f)
+        self.0.problem.fmt(f)?;
+        if f.alternate() { write_sources(f, self) } else { Ok(()) }
     }
 }
 
 impl fmt::Debug for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A `main` that returns the error shows its Debug, so what to write instead is in there, too.
-        write!(f, "ConfigError({:?})", self.0.problem.to_string())
+        f.debug_tuple("ConfigError").field(&format!("{self:#}")).finish()
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::endpoint::{Endpoint, Parties, write_sources};
+
 /// The issuer could not be reached, or did not give a usable answer.
 #[derive(Clone)]
 pub struct NetworkError(Arc<NetworkRepr>);
@@ -13,6 +15,7 @@ pub struct NetworkError(Arc<NetworkRepr>);
 struct NetworkRepr {
     kind: NetworkErrorKind,
     endpoint: Endpoint,
+    parties: Parties,
     detail: Detail,
     retry_after: Option<Duration>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
@@ -20,7 +23,8 @@ struct NetworkRepr {
 
 impl NetworkError {
     pub(crate) fn new(kind: NetworkErrorKind, endpoint: Endpoint) -> Self {
-        Self(Arc::new(NetworkRepr { kind, endpoint, detail: Detail::None, retry_after: None, source: None }))
+        let parties = Parties::default();
+        Self(Arc::new(NetworkRepr { kind, endpoint, parties, detail: Detail::None, retry_after: None, source: None }))
     }
 
     pub(crate) fn with_detail(self, detail: Detail) -> Self {
@@ -33,6 +37,20 @@ impl NetworkError {
 
     pub(crate) fn with_source(self, source: Option<Arc<dyn StdError + Send + Sync>>) -> Self {
         Self(Arc::new(NetworkRepr { source, ..(*self.0).clone() }))
+    }
+
+    pub(super) fn with_host(self, host: &str) -> Self {
+        let parties = self.0.parties.clone().or_host(host);
+        Self(Arc::new(NetworkRepr { parties, ..(*self.0).clone() }))
+    }
+
+    /// The documents of the issuer are fetched for all clients together, so their errors name none.
+    pub(super) fn with_client(self, client_id: &str) -> Self {
+        if matches!(self.0.endpoint, Endpoint::Discovery | Endpoint::Keys) {
+            return self;
+        }
+        let parties = self.0.parties.clone().or_client(client_id);
+        Self(Arc::new(NetworkRepr { parties, ..(*self.0).clone() }))
     }
 
     pub(super) fn retry_after(&self) -> Option<Duration> {
@@ -52,30 +70,30 @@ impl NetworkError {
 
 impl fmt::Display for NetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let NetworkRepr { kind, endpoint, detail, .. } = &*self.0;
+        let NetworkRepr { kind, endpoint, parties, detail, .. } = &*self.0;
+        write!(f, "{endpoint}{parties}: {kind}")?;
         match (kind, detail) {
             (NetworkErrorKind::Status(404), _) if *endpoint == Endpoint::Discovery => {
-                write!(f, "{endpoint}: status 404; check the issuer URL")
+                f.write_str("; check the issuer URL")?;
             }
-            (NetworkErrorKind::Status(300..=399), _) => {
-                write!(f, "{endpoint}: {kind}, a redirect, which is never followed")
-            }
+            (NetworkErrorKind::Status(300..=399), _) => f.write_str(", a redirect, which is never followed")?,
             (NetworkErrorKind::IssuerMismatch, Detail::None) => {
-                write!(f, "{endpoint}: {kind}; configure the issuer exactly as it is written there")
+                f.write_str("; configure the issuer exactly as it is written there")?;
             }
-            (_, Detail::None) => write!(f, "{endpoint}: {kind}"),
-            (_, detail) => write!(f, "{endpoint}: {kind}: {detail}"),
+            (_, Detail::None) => {}
+            (_, detail) => write!(f, ": {detail}")?,
         }
+        if f.alternate() { write_sources(f, self) } else { Ok(()) }
     }
 }
 
 impl fmt::Debug for NetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let NetworkRepr { kind, endpoint, retry_after, .. } = &*self.0;
+        // A `main` that returns the error shows its Debug.
         f.debug_struct("NetworkError")
-            .field("kind", kind)
-            .field("endpoint", endpoint)
-            .field("retry_after", retry_after)
+            .field("message", &format!("{self:#}"))
+            .field("kind", &self.0.kind)
+            .field("retry_after", &self.0.retry_after)
             .finish_non_exhaustive()
     }
 }
@@ -142,34 +160,6 @@ impl fmt::Display for NetworkErrorKind {
             Self::Reentrant => f.write_str("the transport called back into the issuer that it serves"),
             Self::KeysNotCached => f.write_str("the key is not cached, and this call may not fetch any"),
         }
-    }
-}
-
-/// Which of the issuer's documents or endpoints a request was for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Endpoint {
-    /// The discovery document (OIDC Discovery §4, RFC 8414 §3).
-    Discovery,
-    /// The key set (RFC 7517 §5).
-    Keys,
-    /// The token endpoint (RFC 6749 §3.2).
-    Token,
-    /// The introspection endpoint (RFC 7662 §2).
-    Introspection,
-    /// The revocation endpoint (RFC 7009 §2).
-    Revocation,
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Discovery => "discovery document",
-            Self::Keys => "key set",
-            Self::Token => "token endpoint",
-            Self::Introspection => "introspection endpoint",
-            Self::Revocation => "revocation endpoint",
-        })
     }
 }
 

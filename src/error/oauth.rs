@@ -5,12 +5,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::endpoint::{Endpoint, Parties};
+
 /// The issuer refused the request with an OAuth error (RFC 6749 §5.2).
 #[derive(Clone)]
 pub struct OAuthError(Arc<OAuthRepr>);
 
 #[derive(Clone)]
 struct OAuthRepr {
+    endpoint: Endpoint,
+    parties: Parties,
+    /// How the client authenticated, by the name of RFC 7591 §2.
+    auth_method: Option<&'static str>,
     code: String,
     description: Option<String>,
     uri: Option<String>,
@@ -20,9 +26,23 @@ struct OAuthRepr {
 
 impl OAuthError {
     /// Texts of the server as they came; the bounds are put on here.
-    pub(crate) fn new(code: &str, description: Option<&str>, uri: Option<&str>, status: u16) -> Self {
-        let (description, uri) = (description.map(bounded), uri.map(bounded));
-        Self(Arc::new(OAuthRepr { code: code.to_owned(), description, uri, status, retry_after: None }))
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        code: &str,
+        description: Option<&str>,
+        uri: Option<&str>,
+        status: u16,
+    ) -> Self {
+        Self(Arc::new(OAuthRepr {
+            endpoint,
+            parties: Parties::default(),
+            auth_method: None,
+            code: code.to_owned(),
+            description: description.map(bounded),
+            uri: uri.map(bounded),
+            status,
+            retry_after: None,
+        }))
     }
 
     /// The `error` code, such as `invalid_client`: 1–64 characters of `[a-z0-9_.-]`.
@@ -54,6 +74,18 @@ impl OAuthError {
         Self(Arc::new(OAuthRepr { retry_after: Some(wait), ..(*self.0).clone() }))
     }
 
+    pub(super) fn with_host(self, host: &str) -> Self {
+        let parties = self.0.parties.clone().or_host(host);
+        Self(Arc::new(OAuthRepr { parties, ..(*self.0).clone() }))
+    }
+
+    /// `auth_method` is how the client authenticated, by the name of RFC 7591 §2.
+    pub(super) fn with_client(self, client_id: &str, auth_method: Option<&'static str>) -> Self {
+        let parties = self.0.parties.clone().or_client(client_id);
+        let auth_method = self.0.auth_method.or(auth_method);
+        Self(Arc::new(OAuthRepr { parties, auth_method, ..(*self.0).clone() }))
+    }
+
     fn registered_code(&self) -> Option<&str> {
         REGISTERED_CODES.iter().find(|code| **code == self.0.code).copied()
     }
@@ -61,17 +93,29 @@ impl OAuthError {
 
 impl fmt::Display for OAuthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OAuthRepr { endpoint, parties, auth_method, status, .. } = &*self.0;
+        write!(f, "{endpoint}{parties}: the issuer refused the request")?;
         match self.registered_code() {
-            Some(code) => write!(f, "the issuer refused the request with {code} (status {})", self.0.status),
-            None => write!(f, "the issuer refused the request (status {})", self.0.status),
+            Some(code) => write!(f, " with {code} (status {status})")?,
+            None => write!(f, " (status {status})")?,
+        }
+        match auth_method {
+            Some(method) if self.0.code == "invalid_client" => write!(
+                f,
+                "; {method} was used: check the client's id and secret or key, and whether the issuer expects client_secret_post or client_secret_basic"
+            ),
+            _ => Ok(()),
         }
     }
 }
 
 impl fmt::Debug for OAuthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let code = self.registered_code().unwrap_or("(not registered)");
-        f.debug_struct("OAuthError").field("error_code", &code).field("status", &self.0.status).finish_non_exhaustive()
+        // A `main` that returns the error shows its Debug.
+        f.debug_struct("OAuthError")
+            .field("message", &self.to_string())
+            .field("retry_after", &self.0.retry_after)
+            .finish_non_exhaustive()
     }
 }
 

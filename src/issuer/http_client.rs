@@ -92,7 +92,7 @@ impl HttpClient {
         }?;
         match response.status() {
             200 => self.checked_body(endpoint, response),
-            status => match oauth_error(&response) {
+            status => match oauth_error(endpoint, &response) {
                 Some(error) => Err(Error::OAuth(error).maybe_retry_after(self.retry_after(&response))),
                 None => Err(self.refusal(endpoint, unexpected(status), &response)),
             },
@@ -211,7 +211,7 @@ fn is_compressed(response: &Response) -> bool {
 }
 
 /// The OAuth error that an answer is, if it is one: a human sentence as `error`, HTML or nothing is none (RFC 6749 §5.2).
-fn oauth_error(response: &Response) -> Option<OAuthError> {
+fn oauth_error(endpoint: Endpoint, response: &Response) -> Option<OAuthError> {
     let readable = response.body().len() <= crate::transport::MAX_RESPONSE_BYTES && !is_compressed(response);
     if !matches!(response.status(), 400..=599) || !readable {
         return None;
@@ -223,7 +223,7 @@ fn oauth_error(response: &Response) -> Option<OAuthError> {
         return None;
     }
     let text = |name| object.string(name).ok().flatten();
-    Some(OAuthError::new(code, text("error_description"), text("error_uri"), response.status()))
+    Some(OAuthError::new(endpoint, code, text("error_description"), text("error_uri"), response.status()))
 }
 
 /// The difference of the clocks as last measured.
