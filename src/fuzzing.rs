@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::claims::claim_set::{ClaimSet, NumericDate};
 use crate::error::{Endpoint, Error, TokenErrorKind};
 use crate::http::authorization;
+use crate::http::date;
 use crate::http::headers;
 use crate::http::url::IssuerUrl;
 use crate::introspection::parse_response as read_introspection;
@@ -89,7 +90,7 @@ pub fn introspection_response(body: &[u8], issuer: &str, wall: SystemTime) -> Re
 }
 
 pub fn bearer_header(value: Option<&str>) -> Result<&str, TokenErrorKind> {
-    bearer::bearer_token(value)
+    authorization::bearer_token(value)
 }
 
 pub struct Url {
@@ -119,7 +120,7 @@ pub fn retry_after(value: &str, wall: SystemTime) -> Option<Duration> {
 }
 
 pub fn http_date(value: &str, wall: SystemTime) -> Option<SystemTime> {
-    headers::http_date(value, wall)
+    date::http_date(value, wall)
 }
 
 /// The snapshot as it would be written again, and its time to live.

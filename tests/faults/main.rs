@@ -1,5 +1,6 @@
 //! Every fault at every endpoint: which error it is, within which time, what stays cached, and that nothing leaks. A binary of its own,
-//! since cargo runs one after the other: no other test is in the way of what is timed here.
+//! since cargo runs one after the other: no other test is in the way of what is timed here. It takes seconds, so `cargo test` leaves it
+//! out; `cargo xtask slow` runs it.
 #![cfg(feature = "ureq")]
 #![cfg(test)] // so that helpers count as tests for the lints too
 

@@ -7,7 +7,6 @@ mod by_issuer;
 #[cfg(feature = "ureq")]
 mod connections;
 mod contract;
-mod day;
 mod explain;
 mod guide;
 mod in_transit;
