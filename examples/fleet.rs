@@ -15,9 +15,13 @@ mod backoff;
 #[path = "../src/m2m/schedule.rs"]
 #[expect(dead_code, reason = "no two callers of one client look at once")]
 mod plan;
+#[path = "../src/time.rs"]
+#[expect(dead_code, unreachable_pub, reason = "the clock of a fleet is a number")]
+mod time;
 
 use backoff::Backoff;
 use plan::{Moment, Phase, Plan, Schedule, Spread};
+use time::Now;
 
 const CLIENTS: u32 = 100_000;
 const DAY: u32 = 86_400;
@@ -112,7 +116,7 @@ impl Fleet {
             };
             if down {
                 // The back-off has its jitter in any case.
-                client.backoff.failed(Duration::from_millis(now), None, self.random.draw());
+                client.backoff.failed(at(now), None, self.random.draw());
                 client.phase = client.phase.failed();
             } else {
                 client.mint(now, self.policy, draw);
@@ -139,8 +143,7 @@ impl Client {
 
     /// The next call that finds more to do than to take the token: it is due, and no back-off forbids to ask.
     fn next_request(&mut self, now: u64) -> u64 {
-        let waited =
-            self.backoff.wait(Duration::from_millis(now)).and_then(|wait| u64::try_from(wait.as_millis()).ok());
+        let waited = self.backoff.wait(at(now)).and_then(|wait| u64::try_from(wait.as_millis()).ok());
         let mut call = next_call(now + waited.unwrap_or(0).max(1), self.offset, self.period);
         let Some(schedule) = &mut self.schedule else { return call };
         // All calls look at the token, and to the plan those within a stride are as good as one.
@@ -160,6 +163,10 @@ impl Client {
 
 fn next_call(earliest: u64, offset: u64, period: u64) -> u64 {
     earliest.saturating_sub(offset).div_ceil(period) * period + offset
+}
+
+fn at(millis: u64) -> Now {
+    Now { wall: None, monotonic: Duration::from_millis(millis) }
 }
 
 fn moment(millis: u64) -> Moment {

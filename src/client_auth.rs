@@ -139,7 +139,7 @@ mod tests {
 
     /// A clock that is not set, which is no matter where nothing is signed.
     fn now() -> Now {
-        Now { wall: std::time::UNIX_EPOCH, monotonic: std::time::Duration::ZERO }
+        Now { wall: None, monotonic: std::time::Duration::ZERO }
     }
 
     fn form_text(form: &Form) -> &str {

@@ -79,14 +79,14 @@ pub fn discovery(text: &str, issuer: &str) -> Result<[Option<String>; 4], Error>
 
 /// Token, scope and lifetime.
 pub fn token_response(text: &str, wall: SystemTime) -> Result<(String, Option<String>, Option<Duration>), Error> {
-    let minted = read_token(text, None, Now { wall, monotonic: Duration::ZERO })?;
+    let minted = read_token(text, None, Now::new(wall, Duration::ZERO))?;
     let scope = minted.token.scope().map(str::to_owned);
     Ok((minted.token.expose_secret().to_owned(), scope, minted.lifetime))
 }
 
 pub fn introspection_response(body: &[u8], issuer: &str, wall: SystemTime) -> Result<Introspection, Error> {
     let response = Response::new(200, [], body.to_vec());
-    read_introspection(&response, issuer, Now { wall, monotonic: Duration::ZERO })
+    read_introspection(&response, issuer, Now::new(wall, Duration::ZERO))
 }
 
 pub fn bearer_header(value: Option<&str>) -> Result<&str, TokenErrorKind> {

@@ -12,11 +12,11 @@ use crate::http::headers;
 use crate::http::url::IssuerUrl;
 use crate::issuer::discovery::Metadata;
 use crate::issuer::http_client::{HttpClient, body_text};
-use crate::issuer::keys::{CachedKeys, KeyCache};
+use crate::issuer::keys::{CachedKeys, KeyCache, RefetchCause};
 use crate::issuer::snapshot::{MAX_TTL, Snapshot};
 use crate::issuer::snapshot_loader::{SnapshotLoader, Step};
 use crate::jose::jwk::JwkSet;
-use crate::time::{Budget, Deadline, Now, since_epoch_if_set};
+use crate::time::{Deadline, Now};
 use crate::transport::Response;
 
 pub(crate) mod builder;
@@ -80,7 +80,7 @@ impl Issuer {
     pub fn preload(&self) -> Result<(), Error> {
         let deadline = self.deadline();
         self.metadata(BackoffScope::All, deadline)?;
-        self.keys(|| deadline).map(drop)
+        self.keys(self.now(), deadline).map(drop)
     }
 
     /// Refreshes the keys and the discovery document if they are due, that is after 80 % of their time to live, so that no
@@ -130,12 +130,10 @@ impl Issuer {
     pub fn snapshot(&self) -> Result<String, Error> {
         let deadline = self.deadline();
         let metadata = self.metadata(BackoffScope::All, deadline)?;
-        self.keys(|| deadline)?;
-        self.wall()?;
-        let now = self.now();
-        let held = self.0.keys.with_age(now.monotonic);
-        let (keys, age, ttl) = held.ok_or_else(|| Error::network(NetworkErrorKind::Io, Endpoint::Keys))?;
-        let fetched_at = now.wall.checked_sub(age).ok_or_else(Error::clock)?;
+        let keys = self.keys(self.set_now()?, deadline)?;
+        // Keys that the program came with say nothing of the issuer's.
+        let (keys, age, ttl) = self.0.keys.with_age(keys.at).ok_or_else(|| self.0.keys.failure(keys.at))?;
+        let fetched_at = self.now().wall.and_then(|wall| wall.checked_sub(age)).ok_or_else(Error::clock)?;
         let metadata = Metadata::clone(&metadata);
         Ok(Snapshot { fetched_at, ttl: ttl.min(MAX_TTL), metadata, keys }.to_json(self.issuer_url()))
     }
@@ -147,8 +145,8 @@ impl Issuer {
         let keys = KeyCache::new(max_stale, static_keys);
         if let Some(value) = first_keys {
             // Due at once, and serving until the issuer's own keys have come.
-            let seed = Initial { value, age: Duration::ZERO, ttl: Duration::ZERO, serves_for: Some(Duration::MAX) };
-            keys.init(seed, connection.clock.monotonic());
+            let initial = Initial { value, age: None, ttl: Duration::ZERO, serves_for: Some(Duration::MAX) };
+            keys.init(initial, connection.now());
         }
         Self(Arc::new(Inner { connection, key_ttl, max_stale, discovery, keys, boot }))
     }
@@ -175,16 +173,17 @@ impl Issuer {
         self.0.connection.refresh_deadline()
     }
 
-    /// The time of day as a span since 1970, by a wall clock that can be right.
-    pub(crate) fn wall(&self) -> Result<Duration, Error> {
+    /// Both clocks, of which the wall's can be right.
+    pub(crate) fn set_now(&self) -> Result<Now, Error> {
         self.0.boot();
-        let wall = self.connection().clock.wall();
-        let before_snapshot = self.0.boot.made_at().is_some_and(|made_at| wall < made_at);
-        since_epoch_if_set(wall).filter(|_| !before_snapshot).ok_or_else(Error::clock)
+        let now = self.now();
+        self.since_epoch(now).map(|_| now)
     }
 
-    pub(crate) fn budget(&self) -> Budget {
-        self.connection().budget()
+    /// The wall clock's time as a span since 1970, if that clock can be right.
+    pub(crate) fn since_epoch(&self, now: Now) -> Result<Duration, Error> {
+        let before_snapshot = self.0.boot.made_at().is_some_and(|made_at| now.wall.is_some_and(|wall| wall < made_at));
+        now.since_epoch().filter(|_| !before_snapshot).ok_or_else(Error::clock)
     }
 
     pub(crate) fn events(&self) -> &Events {
@@ -195,19 +194,27 @@ impl Issuer {
         self.0.metadata(scope, deadline).map(|held| held.value)
     }
 
-    pub(crate) fn keys(&self, deadline: impl FnOnce() -> Deadline) -> Result<CachedKeys, Error> {
+    /// The keys, as they are `now` if they are cached; else the caller waits for them.
+    pub(crate) fn keys(&self, now: Now, deadline: Deadline) -> Result<CachedKeys, Error> {
         self.0.boot();
-        self.0.keys.get(&KeySource(&self.0), deadline)
+        self.0.keys.get(&KeySource(&self.0), now, deadline)
     }
 
-    /// Other keys than those of generation `seen`, for a token whose `kid` is not among them (DESIGN §4).
-    pub(crate) fn refetch_for_kid(
+    /// Other keys than `seen`, for a token that those do not verify. A kid that stays unknown makes the discovery document due, since
+    /// the key set may have moved.
+    pub(crate) fn refetch(
         &self,
-        kid: &str,
-        seen: u64,
+        cause: RefetchCause<'_>,
+        seen: &CachedKeys,
         deadline: Deadline,
     ) -> Result<Option<CachedKeys>, Error> {
-        self.0.keys.refetch_for_kid(&KeySource(&self.0), kid, seen, deadline)
+        let newer = self.0.keys.refetch(&KeySource(&self.0), cause, seen, deadline)?;
+        if let (RefetchCause::UnknownKid(kid), Some(keys)) = (cause, &newer) {
+            if !keys.value.contains_kid(kid) {
+                self.0.discovery.mark_due();
+            }
+        }
+        Ok(newer)
     }
 }
 
@@ -233,16 +240,17 @@ impl Inner {
             Step::Refuse(problem) => self.connection.events.emit(&Event::SnapshotRefused { problem }),
             Step::Use(snapshot, age) => {
                 let Snapshot { ttl, metadata, keys, .. } = *snapshot;
+                let age = Some(age);
                 let metadata = Initial { value: Arc::new(metadata), age, ttl: DISCOVERY_TTL, serves_for: None };
-                self.discovery.init(metadata, now.monotonic);
-                self.keys.init(Initial { value: keys, age, ttl, serves_for: None }, now.monotonic);
+                self.discovery.init(metadata, now);
+                self.keys.init(Initial { value: keys, age, ttl, serves_for: None }, now);
             }
         }
     }
 
     fn metadata(&self, scope: BackoffScope, deadline: Deadline) -> Result<Cached<Arc<Metadata>>, Error> {
         self.boot();
-        self.discovery.get_within(scope, &DiscoverySource(self), || deadline)
+        self.discovery.get(scope, &DiscoverySource(self), self.connection.now(), deadline)
     }
 
     fn key_set_url(&self, metadata: &Metadata) -> Result<String, Error> {
@@ -277,8 +285,11 @@ impl Inner {
     fn parse_keys(&self, response: &Response) -> Result<Fetched<JwkSet>, Error> {
         let text = body_text(Endpoint::Keys, response)?;
         let value = JwkSet::parse(text).map_err(|_| Error::invalid_response(Endpoint::Keys, Detail::Member("keys")))?;
-        let max_age = headers::max_age(response.headers());
-        let ttl = max_age.map_or(self.key_ttl, |age| age.clamp(MIN_KEY_TTL, MAX_TTL));
+        if value.is_empty() {
+            return Err(Error::invalid_response(Endpoint::Keys, Detail::NoUsableKey));
+        }
+        let fresh_for = headers::freshness_lifetime(|| response.headers());
+        let ttl = fresh_for.map_or(self.key_ttl, |fresh_for| fresh_for.clamp(MIN_KEY_TTL, MAX_TTL));
         Ok(Fetched { value, ttl })
     }
 
@@ -286,8 +297,7 @@ impl Inner {
     #[cfg(feature = "file-cache")]
     fn save(&self, fetched: &Fetched<JwkSet>) {
         let now = self.connection.now();
-        let (Some(fetched_at), Some((metadata, ..))) = (now.wall_if_set(), self.discovery.with_age(now.monotonic))
-        else {
+        let (Some(fetched_at), Some((metadata, ..))) = (now.wall, self.discovery.with_age(now)) else {
             return;
         };
         let Fetched { value: keys, ttl } = fetched;
@@ -318,8 +328,8 @@ impl Inner {
 struct KeySource<'a>(&'a Inner);
 
 impl Fetch<JwkSet> for KeySource<'_> {
-    fn monotonic(&self) -> Duration {
-        self.0.connection.clock.monotonic()
+    fn now(&self) -> Now {
+        self.0.connection.now()
     }
 
     fn refresh_deadline(&self) -> Deadline {
@@ -343,8 +353,8 @@ impl Fetch<JwkSet> for KeySource<'_> {
 struct DiscoverySource<'a>(&'a Inner);
 
 impl Fetch<Arc<Metadata>> for DiscoverySource<'_> {
-    fn monotonic(&self) -> Duration {
-        self.0.connection.clock.monotonic()
+    fn now(&self) -> Now {
+        self.0.connection.now()
     }
 
     fn refresh_deadline(&self) -> Deadline {

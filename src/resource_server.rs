@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::claims::Claims;
 use crate::error::{Error, NetworkErrorKind, TokenErrorKind};
@@ -17,7 +16,7 @@ use crate::resource_server::verified_cache::{TokenDigest, VerifiedCache, Verifie
 use crate::resource_server::verify::{
     CallRequirements, Requirements, UnverifiedToken, VerifyOutcome, check_claims, refusal,
 };
-use crate::time::Budget;
+use crate::time::{Deadline, Now};
 
 pub(crate) mod builder;
 pub(crate) mod explain;
@@ -150,37 +149,29 @@ impl ResourceServer {
         expectation: &CallRequirements<'_>,
     ) -> Result<Claims, Error> {
         let Inner { issuer, verified, .. } = &*self.0;
-        let wall = self.admit(token, &mut ())?;
-        let budget = issuer.budget();
+        let (now, deadline) = (self.admit(token, &mut ())?, issuer.deadline());
         let Some(verified) = verified else {
-            return self.verify_signature(read(token), expectation, wall, &budget, &mut ()).map(|token| token.claims);
+            return self.verify_signature(read(token), expectation, now, deadline, &mut ()).map(|token| token.claims);
         };
         let digest = TokenDigest::of(token);
         if let Some(known) = verified.get(digest) {
-            let (keys, wall) = self.keys(&budget, wall)?;
+            let keys = issuer.keys(now, deadline)?;
             if keys.value.still_has(&known.key, known.algorithm) {
-                return self.verify_again(known, &keys, expectation, wall);
+                return self.verify_again(known, &keys, expectation);
             }
         }
-        let fresh = self.verify_signature(read(token), expectation, wall, &budget, &mut ())?;
+        let fresh = self.verify_signature(read(token), expectation, now, deadline, &mut ())?;
         verified.insert(digest, fresh.clone());
         Ok(fresh.claims)
     }
 
     /// What comes before any look into the token; gives the time.
-    fn admit(&self, token: &str, trace: &mut impl Trace) -> Result<Duration, Error> {
-        let wall = self.0.issuer.wall()?;
+    fn admit(&self, token: &str, trace: &mut impl Trace) -> Result<Now, Error> {
+        let now = self.0.issuer.set_now()?;
         trace.passed(Step::Clock);
         self.0.policy.check_length(token).map_err(Error::token)?;
         trace.passed(Step::Length);
-        Ok(wall)
-    }
-
-    /// The keys, and the time at which they are here: `wall`, unless it may have passed since.
-    fn keys(&self, budget: &Budget, wall: Duration) -> Result<(CachedKeys, Duration), Error> {
-        let keys = self.0.issuer.keys(|| budget.deadline())?;
-        let wall = if budget.has_begun() { self.0.issuer.wall()? } else { wall };
-        Ok((keys, wall))
+        Ok(now)
     }
 
     /// A token whose signature is known to be good: all that depends on time and policy.
@@ -189,9 +180,9 @@ impl ResourceServer {
         known: VerifiedToken,
         keys: &CachedKeys,
         expectation: &CallRequirements<'_>,
-        wall: Duration,
     ) -> Result<Claims, Error> {
         let Inner { issuer, policy, .. } = &*self.0;
+        let wall = issuer.since_epoch(keys.at)?;
         let checked = check_claims(known.claims.set(), policy, expectation, wall, &mut ());
         checked.map_err(|kind| refusal(kind, policy, expectation))?;
         issuer.events().count(Count::VerifiedCacheHit);
@@ -203,8 +194,8 @@ impl ResourceServer {
         &self,
         presented: Result<UnverifiedToken<'_>, TokenErrorKind>,
         expectation: &CallRequirements<'_>,
-        wall: Duration,
-        budget: &Budget,
+        now: Now,
+        deadline: Deadline,
         trace: &mut impl Trace,
     ) -> Result<VerifiedToken, Error> {
         let Inner { issuer, policy, reader, .. } = &*self.0;
@@ -213,17 +204,16 @@ impl ResourceServer {
         trace.header(presented.algorithm(), presented.kid());
         presented.check_header(policy).map_err(Error::token)?;
         trace.passed(Step::Type);
-        let (mut keys, wall) = self.keys(budget, wall)?;
+        let mut keys = issuer.keys(now, deadline)?;
         trace.keys(&keys.value, keys.stale);
+        let wall = issuer.since_epoch(keys.at)?;
         let mut verdict = presented.check(&keys.value, policy, expectation, wall, trace);
-        if let (VerifyOutcome::UnknownKid { worth_a_fetch: true }, Some(kid)) = (&verdict, presented.kid()) {
-            let newer = issuer.refetch_for_kid(kid, keys.generation, budget.deadline());
-            let newer = newer.inspect_err(|error| self.note_limit(error))?;
-            if let Some(newer) = newer {
-                keys = newer;
-                trace.keys(&keys.value, keys.stale);
-                verdict = presented.check(&keys.value, policy, expectation, issuer.wall()?, trace);
-            }
+        let cause = presented.refetch_cause(&verdict, policy, expectation, wall);
+        let newer = cause.map(|cause| issuer.refetch(cause, &keys, deadline)).transpose();
+        if let Some(newer) = newer.inspect_err(|error| self.note_limit(error))?.flatten() {
+            keys = newer;
+            trace.keys(&keys.value, keys.stale);
+            verdict = presented.check(&keys.value, policy, expectation, issuer.since_epoch(keys.at)?, trace);
         }
         match verdict {
             VerifyOutcome::Verified { claims, key, algorithm } => {
@@ -246,9 +236,9 @@ impl ResourceServer {
         expectation: &CallRequirements<'_>,
         trace: &mut impl Trace,
     ) -> Result<(), Error> {
-        let wall = self.admit(token, trace)?;
-        let budget = self.0.issuer.budget();
-        self.verify_signature(UnverifiedToken::read(token), expectation, wall, &budget, trace).map(drop)
+        let now = self.admit(token, trace)?;
+        let deadline = self.0.issuer.deadline();
+        self.verify_signature(UnverifiedToken::read(token), expectation, now, deadline, trace).map(drop)
     }
 
     fn note_staleness(&self, keys: &CachedKeys) {

@@ -1,6 +1,5 @@
 //! Time as a seam: the two clocks that decide expiry, and the deadline that bounds a call.
 
-use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -78,46 +77,52 @@ impl Clock for SystemClock {
 /// Both clocks, read once; what the pure decisions take as "now".
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
-    pub(crate) wall: SystemTime,
+    /// `None` while the wall clock is not set: it stands at 1970, at the date of the machine's image, or anywhere before 2026.
+    pub(crate) wall: Option<SystemTime>,
     pub(crate) monotonic: Duration,
 }
 
 impl Now {
+    pub(crate) fn new(wall: SystemTime, monotonic: Duration) -> Self {
+        let set = wall.duration_since(UNIX_EPOCH).is_ok_and(|since| since >= EARLIEST_WALL);
+        Self { wall: set.then_some(wall), monotonic }
+    }
+
     pub(crate) fn read(clock: &dyn Clock) -> Self {
-        Self { wall: clock.wall(), monotonic: clock.monotonic() }
+        Self::new(clock.wall(), clock.monotonic())
     }
 
-    /// The wall clock, if it can be right at all: a machine that has not yet heard of the time stands at 1970 or at the date
-    /// of its image.
-    pub(crate) fn wall_if_set(&self) -> Option<SystemTime> {
-        since_epoch_if_set(self.wall).map(|_| self.wall)
+    /// The wall clock's time as a span since 1970; `None` while it is not set.
+    pub(crate) fn since_epoch(self) -> Option<Duration> {
+        self.wall?.duration_since(UNIX_EPOCH).ok()
+    }
+
+    /// How long ago `earlier` was, by the clock that says longer: the monotonic one may stand still while the machine sleeps, and the
+    /// wall clock may be set back. So ages are never too young, and waits never too long.
+    pub(crate) fn elapsed_since(self, earlier: Self) -> Duration {
+        let monotonic = self.monotonic.saturating_sub(earlier.monotonic);
+        match (self.wall, earlier.wall) {
+            (Some(wall), Some(before)) => monotonic.max(wall.duration_since(before).unwrap_or_default()),
+            _ => monotonic,
+        }
     }
 }
 
-/// A wall clock's time as a span since 1970; `None` if it cannot be right at all (it is before 2026).
-pub(crate) fn since_epoch_if_set(wall: SystemTime) -> Option<Duration> {
-    wall.duration_since(UNIX_EPOCH).ok().filter(|since| *since >= EARLIEST_WALL)
+#[cfg(test)]
+impl std::ops::Add<Duration> for Now {
+    type Output = Self;
+
+    fn add(self, passed: Duration) -> Self {
+        Self { wall: self.wall.map(|wall| wall + passed), monotonic: self.monotonic + passed }
+    }
 }
 
-/// One call's total budget. It is counted from the first moment at which the call may have to wait: one that waits for nothing reads no
-/// clock for it.
-pub(crate) struct Budget {
-    length: Duration,
-    end: OnceCell<Deadline>,
-}
+#[cfg(test)]
+impl std::ops::Sub<Duration> for Now {
+    type Output = Self;
 
-impl Budget {
-    pub(crate) fn new(length: Duration) -> Self {
-        Self { length, end: OnceCell::new() }
-    }
-
-    pub(crate) fn deadline(&self) -> Deadline {
-        *self.end.get_or_init(|| Deadline::after(self.length))
-    }
-
-    /// Whether the call came to a moment at which it may have waited, so that what it read of the time before may be old.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.end.get().is_some()
+    fn sub(self, left: Duration) -> Self {
+        Self { wall: self.wall.map(|wall| wall - left), monotonic: self.monotonic - left }
     }
 }
 
@@ -166,7 +171,7 @@ mod tests {
             assert!(began.elapsed() < Duration::from_secs(60), "it stands still");
         }
         assert!(clock.monotonic() > before);
-        assert!(since_epoch_if_set(clock.wall()).is_some(), "the tests need a clock that is set");
+        assert!(Now::read(&clock).wall.is_some(), "the tests need a clock that is set");
     }
 
     #[test]
@@ -186,27 +191,35 @@ mod tests {
         let clocks: [Box<dyn Clock>; 3] = [Box::new(Fixed), Box::new(Arc::new(Fixed)), Box::new(Box::new(Fixed))];
         for clock in clocks {
             let now = Now::read(&clock);
-            assert_eq!((now.wall, now.monotonic), (UNIX_EPOCH + EARLIEST_WALL, Duration::from_secs(7)));
+            assert_eq!((now.wall, now.monotonic), (Some(UNIX_EPOCH + EARLIEST_WALL), Duration::from_secs(7)));
         }
     }
 
     #[test]
     fn a_wall_clock_is_set_from_2026_on() {
         let second = Duration::from_secs(1);
-        assert_eq!(since_epoch_if_set(UNIX_EPOCH + EARLIEST_WALL), Some(EARLIEST_WALL));
+        assert_eq!(Now::new(UNIX_EPOCH + EARLIEST_WALL, second).since_epoch(), Some(EARLIEST_WALL));
         for wall in [UNIX_EPOCH, UNIX_EPOCH - second, UNIX_EPOCH + EARLIEST_WALL - second] {
-            assert_eq!(since_epoch_if_set(wall), None);
-            assert_eq!(Now { wall, monotonic: second }.wall_if_set(), None);
+            assert_eq!(Now::new(wall, second).wall, None);
         }
     }
 
     #[test]
-    fn a_budget_begins_when_it_is_first_needed() {
-        let budget = Budget::new(Duration::from_secs(10));
-        assert!(!budget.has_begun());
-        let end = budget.deadline().instant();
-        assert!(budget.has_begun() && end.is_some());
-        assert_eq!(budget.deadline().instant(), end);
+    fn a_span_is_as_long_as_the_clock_says_that_says_longer() {
+        let at = |wall: Option<u64>, monotonic: u64| Now {
+            wall: wall.map(|seconds| UNIX_EPOCH + EARLIEST_WALL + Duration::from_secs(seconds)),
+            monotonic: Duration::from_secs(monotonic),
+        };
+        for (earlier, now, seconds) in [
+            (at(Some(100), 5), at(Some(110), 15), 10),
+            (at(Some(100), 5), at(Some(400), 6), 300),
+            (at(Some(100), 5), at(Some(50), 9), 4),
+            (at(None, 5), at(Some(400), 6), 1),
+            (at(Some(100), 5), at(None, 6), 1),
+            (at(Some(100), 5), at(Some(100), 3), 0),
+        ] {
+            assert_eq!(now.elapsed_since(earlier), Duration::from_secs(seconds), "{earlier:?} to {now:?}");
+        }
     }
 
     #[test]

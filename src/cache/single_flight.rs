@@ -162,10 +162,12 @@ impl<T: Clone> SingleFlight<T> {
         state.in_flight.is_none().then(|| self.start(&mut state, thread::current().id()))
     }
 
-    /// Drops a flight of another process: this one is its fork, and the thread that led the flight does not exist here.
+    /// Drops a flight of another process: this one is its fork, and of the threads that led the flight or waited for it, or for the
+    /// next one, none but the calling thread exists here.
     fn take_over(&self, state: &mut State<T>) {
         let foreign = |flight: &mut InFlight<T>| flight.process != std::process::id();
         if state.in_flight.take_if(foreign).is_some() {
+            state.next = Outcome::default();
             state.finished += 1;
             self.changed.notify_all();
         }
@@ -174,11 +176,15 @@ impl<T: Clone> SingleFlight<T> {
     fn start(&self, state: &mut State<T>, leader: ThreadId) -> Leader<'_, T> {
         let outcome = std::mem::take(&mut state.next);
         state.in_flight = Some(InFlight { leader, process: std::process::id(), outcome });
-        Leader { flight: self, finished: false }
+        Leader { flight: self, number: state.finished + 1, finished: false }
     }
 
-    fn finish(&self, outcome: T) {
+    fn finish(&self, number: u64, outcome: T) {
         let mut state = self.state.lock();
+        if state.finished >= number {
+            // The leader forked inside its flight, and the child has taken the flight over.
+            return;
+        }
         let in_flight = state.in_flight.take();
         // An empty cell that this flight alone may fill, so nothing is dropped here.
         let _ = in_flight.as_ref().map(|flight| flight.outcome.set(outcome));
@@ -215,6 +221,7 @@ impl<T> State<T> {
 #[must_use = "dropping it abandons the flight"]
 pub(crate) struct Leader<'a, T: Clone> {
     flight: &'a SingleFlight<T>,
+    number: u64,
     finished: bool,
 }
 
@@ -227,7 +234,7 @@ impl<T: Clone> Leader<'_, T> {
     /// Ends the flight with this outcome, which goes to every waiter.
     pub(crate) fn finish(mut self, outcome: T) -> T {
         self.finished = true;
-        self.flight.finish(outcome.clone());
+        self.flight.finish(self.number, outcome.clone());
         outcome
     }
 }
@@ -235,7 +242,7 @@ impl<T: Clone> Leader<'_, T> {
 impl<T: Clone> Drop for Leader<'_, T> {
     fn drop(&mut self) {
         if !self.finished {
-            self.flight.finish(self.flight.abandoned.clone());
+            self.flight.finish(self.number, self.flight.abandoned.clone());
         }
     }
 }
@@ -416,5 +423,49 @@ mod tests {
                 });
             }
         });
+    }
+
+    /// Makes the flight in progress one of a process of which this one is the fork.
+    fn forked(flight: &SingleFlight<u32>) {
+        flight.state.lock().in_flight.as_mut().unwrap().process = std::process::id().wrapping_add(1);
+    }
+
+    #[test]
+    fn a_forked_child_takes_over_what_its_parent_had_in_flight() {
+        let flight = SingleFlight::new(ABANDONED);
+        let of_parent = lead(&flight);
+        forked(&flight);
+        let leader = thread::scope(|scope| scope.spawn(|| lead(&flight)).join().unwrap());
+        drop(of_parent);
+        assert!(flight.try_lead().is_none(), "the parent's leader ends no flight of the child");
+        assert_eq!(leader.finish(2), 2);
+        assert_eq!(flight.state.lock().finished, 2);
+
+        let of_parent = lead(&flight);
+        forked(&flight);
+        assert_eq!(flight.run_if_idle(|| None, || 3), Some(3), "a refresh ahead takes it over as well");
+        drop(of_parent);
+        assert_eq!(flight.state.lock().finished, 4);
+    }
+
+    #[test]
+    fn waiters_that_a_fork_has_left_behind_take_no_place() {
+        let flight = SingleFlight::new(ABANDONED);
+        let of_parent = lead(&flight);
+        // The references of waiting threads that do not exist in the child.
+        let left_behind = [(); 3].map(|()| flight.state.lock().ticket(Which::Next));
+        forked(&flight);
+        let leader = lead(&flight);
+        let one_place = Wait { max_waiters: 1, ..never() };
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| finished(flight.join(Which::Current, one_place)));
+            until_waiting(&flight, 1);
+            let second =
+                scope.spawn(|| matches!(flight.join(Which::Current, one_place), Join::Refused(NoOutcome::Full)));
+            assert!(second.join().unwrap());
+            leader.finish(5);
+            assert_eq!(waiter.join().unwrap(), 5);
+        });
+        drop((of_parent, left_behind));
     }
 }

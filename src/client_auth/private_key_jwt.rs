@@ -79,7 +79,7 @@ impl PrivateKeyJwt {
 
     /// A new assertion of `client_id` for `issuer`.
     pub(crate) fn assertion(&self, client_id: &str, issuer: &str, now: Now, pem: &Secret) -> Result<Secret, Error> {
-        let issued_at = now.wall_if_set().ok_or_else(Error::clock)?;
+        let issued_at = now.wall.ok_or_else(Error::clock)?;
         let key = self.read_key(pem)?;
         let claims = claims(client_id, self.audience.as_deref().unwrap_or(issuer), issued_at)?;
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);

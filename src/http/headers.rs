@@ -12,8 +12,22 @@ pub(crate) fn retry_after(value: &str, wall: SystemTime) -> Option<Duration> {
         .or_else(|| Some(http_date(value, wall)?.duration_since(wall).unwrap_or(Duration::ZERO).min(LONGEST)))
 }
 
+/// How long a response is fresh from now on: its `max-age`, less the `Age` that it has from caches on the way (RFC 9111 §4.2).
+pub(crate) fn freshness_lifetime<'h, H: Iterator<Item = (&'h str, &'h str)>>(
+    headers: impl Fn() -> H,
+) -> Option<Duration> {
+    let max_age = max_age(headers())?;
+    Some(max_age.saturating_sub(age(headers()).unwrap_or_default()))
+}
+
+/// The `Age` header (RFC 9111 §5.1); of a list, the first member counts, and one that is no number is ignored.
+fn age<'h>(headers: impl IntoIterator<Item = (&'h str, &'h str)>) -> Option<Duration> {
+    let (_, value) = headers.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("age"))?;
+    delta_seconds(value.split(',').next()?.trim_matches([' ', '\t']))
+}
+
 /// `max-age` of the `Cache-Control` headers (RFC 9111 §5.2); of several, the first counts (§4.2.1).
-pub(crate) fn max_age<'h>(headers: impl IntoIterator<Item = (&'h str, &'h str)>) -> Option<Duration> {
+fn max_age<'h>(headers: impl IntoIterator<Item = (&'h str, &'h str)>) -> Option<Duration> {
     let named = |(name, value): (&str, &'h str)| name.eq_ignore_ascii_case("cache-control").then_some(value);
     headers.into_iter().filter_map(named).find_map(max_age_in)
 }
@@ -154,5 +168,27 @@ mod tests {
         ];
         assert_eq!(max_age(headers), Some(Duration::from_secs(5)));
         assert_eq!(max_age([]), None);
+    }
+
+    #[test]
+    fn the_age_of_an_answer_shortens_its_freshness() {
+        for (age, seconds) in [
+            (&["3590"][..], 10),
+            (&["0"], 3600),
+            (&["7200"], 0),
+            (&["99999999999999999999"], 0),
+            (&["10, 20"], 3590),
+            (&[" 10 "], 3590),
+            (&["10", "20"], 3590),
+            (&["x"], 3600),
+            (&["-5"], 3600),
+            (&["1.5"], 3600),
+            (&[""], 3600),
+            (&[], 3600),
+        ] {
+            let headers = age.iter().map(|age| ("AGE", *age)).chain([("cache-control", "max-age=3600")]);
+            assert_eq!(freshness_lifetime(|| headers.clone()), Some(Duration::from_secs(seconds)), "{age:?}");
+        }
+        assert_eq!(freshness_lifetime(|| [("age", "5")].into_iter()), None);
     }
 }

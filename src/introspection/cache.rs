@@ -28,7 +28,9 @@ struct State {
 
 struct Known {
     answer: Introspection,
-    until: Duration,
+    /// When it was asked for: the issuer may have answered at any time since.
+    since: Now,
+    ttl: Duration,
 }
 
 impl IntrospectionCache {
@@ -66,9 +68,10 @@ impl IntrospectionCache {
             self.state.lock().fresh(&key, now).map(Ok)
         };
         let fetch = || {
+            let asked = clock();
             let outcome = ask();
             if let Ok(answer) = &outcome {
-                self.keep(key, answer, clock());
+                self.keep(key, answer, asked);
             }
             outcome
         };
@@ -78,12 +81,12 @@ impl IntrospectionCache {
         outcome.unwrap_or_else(|reason| Err(reason.error(Endpoint::Introspection)))
     }
 
-    fn keep(&self, key: Sha256, answer: &Introspection, now: Now) {
+    fn keep(&self, key: Sha256, answer: &Introspection, asked: Now) {
         let ttl = match answer {
             Introspection::Active(_) => self.ttl,
             Introspection::Inactive => self.ttl.min(MAX_INACTIVE),
         };
-        let known = Known { answer: answer.clone(), until: now.monotonic.saturating_add(ttl) };
+        let known = Known { answer: answer.clone(), since: asked, ttl };
         self.state.lock().known.insert(key, known);
     }
 }
@@ -96,7 +99,7 @@ impl State {
             Introspection::Active(info) => is_in_its_time(info, now).unwrap_or(false),
             Introspection::Inactive => true,
         };
-        (now.monotonic < known.until && holds).then(|| known.answer.clone())
+        (now.elapsed_since(known.since) < known.ttl && holds).then(|| known.answer.clone())
     }
 }
 
@@ -127,7 +130,6 @@ const MAX_INACTIVE: Duration = Duration::from_secs(5);
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
-    use std::time::SystemTime;
 
     use super::*;
 
@@ -138,7 +140,7 @@ mod tests {
         let asked = AtomicUsize::new(0);
         let waiting = || answers.state.lock().flights.values().map(|flight| flight.waiting()).sum::<usize>();
         let get = || {
-            let clock = || Now { wall: SystemTime::UNIX_EPOCH, monotonic: Duration::ZERO };
+            let clock = || Now { wall: None, monotonic: Duration::ZERO };
             answers.get("t", clock, Deadline::after(Duration::from_secs(60)), || {
                 if asked.fetch_add(1, Ordering::SeqCst) > 0 {
                     return Ok(Introspection::Inactive);

@@ -139,7 +139,7 @@ pub(crate) fn is_in_its_time(info: &TokenInfo, now: Now) -> Result<bool, Error> 
     if info.expires_at().is_none() && info.not_before().is_none() {
         return Ok(true);
     }
-    let wall = now.wall_if_set().ok_or_else(Error::clock)?;
+    let wall = now.wall.ok_or_else(Error::clock)?;
     let ended = info.expires_at().is_some_and(|at| at <= wall);
     let ahead = info.not_before().is_some_and(|at| at > wall);
     Ok(!ended && !ahead)

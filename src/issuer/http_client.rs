@@ -13,7 +13,7 @@ use crate::http::url::IssuerUrl;
 use crate::http::{date, headers};
 use crate::json::Object;
 use crate::secret::Secret;
-use crate::time::{Budget, Clock, Deadline, Now};
+use crate::time::{Clock, Deadline, Now};
 use crate::transport::{Request, Response, Retry, Transport, TransportError};
 
 pub(crate) struct HttpClient {
@@ -31,10 +31,6 @@ pub(crate) struct HttpClient {
 impl HttpClient {
     pub(crate) fn now(&self) -> Now {
         Now::read(&*self.clock)
-    }
-
-    pub(crate) fn budget(&self) -> Budget {
-        Budget::new(self.timeout)
     }
 
     /// The end of a call's total budget, which begins now.
@@ -168,7 +164,7 @@ impl SendFailure {
             return Error::Config(config.clone()).into();
         }
         // A certificate is always too new for a clock that stands at 1970.
-        if failure.is_about_certificate_dates() && now.wall_if_set().is_none() {
+        if failure.is_about_certificate_dates() && now.wall.is_none() {
             return Error::clock().into();
         }
         let is_stale = failure.is_stale();

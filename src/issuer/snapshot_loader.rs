@@ -92,7 +92,7 @@ impl SnapshotLoader {
             let _ = self.done.set(());
             return Step::Nothing;
         };
-        let Some(age) = now.wall_if_set().and_then(|wall| snapshot.age(wall)) else {
+        let Some(age) = now.wall.and_then(|wall| snapshot.age(wall)) else {
             *slot = Some(snapshot);
             return Step::Nothing;
         };

@@ -130,7 +130,7 @@ impl TokenCache {
         let mut state = self.0.write();
         let entry = state.find_mut(asked);
         let noted = entry.filter(|entry| Arc::ptr_eq(&entry.flight, flight) || binds(error));
-        let replaced = noted.map(|entry| entry.fail(error.clone(), now.monotonic, draw));
+        let replaced = noted.map(|entry| entry.fail(error.clone(), now, draw));
         drop(state);
         drop(replaced);
     }
@@ -138,7 +138,7 @@ impl TokenCache {
     /// Drops every token and what is only our own caution. A flight in the air is cut off from the cache; what the issuer said stays.
     pub(crate) fn clear(&self, now: Now) {
         let mut state = self.0.write();
-        let dropped: Vec<_> = state.entries.iter_mut().map(|entry| entry.clear(now.monotonic)).collect();
+        let dropped: Vec<_> = state.entries.iter_mut().map(|entry| entry.clear(now)).collect();
         drop(state);
         drop(dropped);
     }
@@ -165,7 +165,7 @@ impl State {
             None => None,
         };
         self.used(entry);
-        Some(entry.answer(plan, want, now.monotonic))
+        Some(entry.answer(plan, want, now))
     }
 
     #[expect(clippy::indexing_slicing, reason = "the entry was found or added just now")]
@@ -173,7 +173,7 @@ impl State {
         let at = self.position(asked).unwrap_or_else(|| self.add(asked));
         let plan = self.entries[at].held.as_mut().map(|(_, schedule)| schedule.plan(moment(now)));
         self.used(&self.entries[at]);
-        self.entries[at].answer(plan, want, now.monotonic)
+        self.entries[at].answer(plan, want, now)
     }
 
     fn position(&self, asked: &Arc<TokenRequest>) -> Option<usize> {
@@ -232,7 +232,7 @@ impl Entry {
     }
 
     /// What a caller gets, by the plan for the token held, if one is.
-    fn answer(&self, plan: Option<Plan>, want: Freshness, now: Duration) -> Lookup {
+    fn answer(&self, plan: Option<Plan>, want: Freshness, now: Now) -> Lookup {
         let held = self.held.as_ref().map(|(token, _)| token);
         let wait = match (want, plan.zip(held)) {
             (Freshness::Any, Some((Plan::Serve, token))) => return Lookup::Serve(token.clone()),
@@ -250,7 +250,7 @@ impl Entry {
 
     /// How long a caller without a token has to wait. A secret that cannot be read has cost the issuer nothing, and whoever mends that
     /// need not wait.
-    fn wait(&self, now: Duration) -> Option<Duration> {
+    fn wait(&self, now: Now) -> Option<Duration> {
         self.backoff.wait(now).filter(|_| !matches!(self.last_error, Some(Error::Config(_))))
     }
 
@@ -267,7 +267,7 @@ impl Entry {
     }
 
     /// As [`store`](Self::store).
-    fn fail(&mut self, error: Error, now: Duration, draw: f64) -> Option<Error> {
+    fn fail(&mut self, error: Error, now: Now, draw: f64) -> Option<Error> {
         self.phase = self.phase.failed();
         let asked = asked_to_wait(&error);
         if is_refusal(&error) {
@@ -279,7 +279,7 @@ impl Entry {
     }
 
     /// As [`store`](Self::store), the token and the flight included.
-    fn clear(&mut self, now: Duration) -> impl Sized + use<> {
+    fn clear(&mut self, now: Now) -> impl Sized + use<> {
         let flight = std::mem::replace(&mut self.flight, new_flight());
         let bound = self.backoff.binding_wait(now).is_some();
         let error = if bound { None } else { self.last_error.take() };
@@ -316,7 +316,7 @@ fn crashed() -> Error {
 }
 
 fn moment(now: Now) -> Moment {
-    Moment { monotonic: now.monotonic, wall: now.wall_if_set() }
+    Moment { monotonic: now.monotonic, wall: now.wall }
 }
 
 /// Whether the failure keeps everybody from asking again, `force_refresh` included: the issuer said when to come back, or gave an
@@ -353,7 +353,6 @@ mod tests {
     use std::fmt;
     use std::sync::{Weak, mpsc};
     use std::thread;
-    use std::time::SystemTime;
 
     use super::*;
     use crate::error::NetworkError;
@@ -384,7 +383,7 @@ mod tests {
         }
     }
 
-    const NOW: Now = Now { wall: SystemTime::UNIX_EPOCH, monotonic: Duration::ZERO };
+    const NOW: Now = Now { wall: None, monotonic: Duration::ZERO };
 
     fn asked(scope: &str) -> Arc<TokenRequest> {
         Arc::new(TokenRequest::new(&TokenOptions::new().scope(scope), None, &Params::default()).unwrap())

@@ -48,7 +48,7 @@ impl TokenFile {
     pub(crate) fn share(&self, wish: &Wish<'_>) -> (Result<Obtained, Error>, Vec<Event>) {
         // A file says by the wall clock when its tokens end. Without the lock first, since most of the time there is something to read
         // and nothing to wait for.
-        if (wish.now)().wall_if_set().is_none() {
+        if (wish.now)().wall.is_none() {
             return (wish.ask(), Vec::new());
         }
         match self.find(wish) {
@@ -109,7 +109,7 @@ impl TokenFile {
     fn keep(&self, wish: &Wish<'_>, new: &Obtained) -> io::Result<()> {
         let Some(entry) = Entry::new(self.key(wish.asked), &new.minted) else { return Ok(()) };
         let mut others = self.read().ok().flatten().unwrap_or_default();
-        others.retain(|other| other.key != entry.key && other.expires_at > new.at.wall);
+        others.retain(|other| other.key != entry.key && new.at.wall.is_none_or(|wall| other.expires_at > wall));
         others.sort_by_key(|other| std::cmp::Reverse(other.minted_at));
         let mut bytes = entry.longest_json();
         let mut kept = vec![&entry];
@@ -172,7 +172,7 @@ impl Entry {
     /// The token if it is not due by any clock. One that stands before the mint was put back since, and then nobody can say what is
     /// left.
     fn usable(&self, now: Now) -> Option<Minted> {
-        let wall = now.wall_if_set()?;
+        let wall = now.wall?;
         let age = wall.duration_since(self.minted_at).ok()?;
         let lifetime = self.expires_at.duration_since(self.minted_at).ok()?;
         let minted_at = Moment { monotonic: Duration::ZERO, wall: Some(self.minted_at) };

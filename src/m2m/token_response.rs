@@ -30,7 +30,7 @@ pub(crate) fn parse_response(text: &str, scope: Option<&str>, asked: Now) -> Res
         None => own_lifetime(token, asked),
     };
     let lifetime = lifetime.filter(|lifetime| !lifetime.is_zero());
-    let expires_at = lifetime.and_then(|lifetime| asked.wall_if_set()?.checked_add(lifetime));
+    let expires_at = lifetime.and_then(|lifetime| asked.wall?.checked_add(lifetime));
     let scope = string("scope")?.or(scope).map(str::to_owned);
     Ok(Minted { token: AccessToken::new(token, scope, expires_at), lifetime })
 }
@@ -66,7 +66,7 @@ fn own_lifetime(token: &str, asked: Now) -> Option<Duration> {
     Decoder::new().append(payload, &mut decoded)?;
     let claims = Object::parse_secret(std::str::from_utf8(&decoded).ok()?).ok()?;
     let date = |name| claims.number(name).ok().flatten().and_then(Number::as_seconds);
-    let now = match asked.wall_if_set() {
+    let now = match asked.wall {
         Some(wall) => wall.duration_since(std::time::UNIX_EPOCH).ok()?,
         None => date("iat")?,
     };
@@ -82,7 +82,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000;
 
     fn at(wall: u64) -> Now {
-        Now { wall: UNIX_EPOCH + Duration::from_secs(wall), monotonic: Duration::from_secs(5) }
+        Now::new(UNIX_EPOCH + Duration::from_secs(wall), Duration::from_secs(5))
     }
 
     fn answer(members: &str) -> Result<Minted, Error> {

@@ -52,7 +52,7 @@ impl ResourceServer {
 
     fn explained(&self, token: &str, expectation: &CallRequirements<'_>) -> Explanation {
         let policy = &self.0.policy;
-        let mut recorder = Recorder::new(policy, expectation, token.len(), self.issuer().now().wall);
+        let mut recorder = Recorder::new(policy, expectation, token.len(), self.issuer().connection().clock.wall());
         let error = self.verify_traced(token, expectation, &mut recorder).err();
         recorder.explanation(error.as_ref())
     }

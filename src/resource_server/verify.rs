@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::claims::Claims;
 use crate::claims::claim_set::ClaimSet;
 use crate::error::{Error, TokenErrorKind};
+use crate::issuer::keys::RefetchCause;
 use crate::jose::algorithm::Algorithm;
 use crate::jose::base64url::Decoder;
 use crate::jose::jwk::{Candidates, JwkSet};
@@ -191,6 +192,23 @@ impl<'a> UnverifiedToken<'a> {
             Ok(VerifyOutcome::Verified { claims, key, algorithm })
         });
         checked.unwrap_or_else(VerifyOutcome::Refused)
+    }
+
+    /// Why other keys than those that gave this outcome might verify the token, for all that its unverified claims say.
+    pub(crate) fn refetch_cause(
+        &self,
+        outcome: &VerifyOutcome,
+        policy: &Requirements,
+        expectation: &CallRequirements<'_>,
+        wall: Duration,
+    ) -> Option<RefetchCause<'_>> {
+        match outcome {
+            VerifyOutcome::UnknownKid { worth_a_fetch: true } => self.kid().map(RefetchCause::UnknownKid),
+            VerifyOutcome::Refused(TokenErrorKind::BadSignature | TokenErrorKind::UnfitKey) => {
+                self.is_worth_a_fetch(policy, expectation, wall).then_some(RefetchCause::OtherKey)
+            }
+            VerifyOutcome::UnknownKid { .. } | VerifyOutcome::Refused(_) | VerifyOutcome::Verified { .. } => None,
+        }
     }
 
     /// The claims, by the first key that made the signature.

@@ -85,9 +85,11 @@ pub(super) fn members(kid: &str) -> String {
     }
 }
 
-/// A key set of JWKs that are given by their members.
+/// A key set of JWKs that are given by their members, and of one that is good and of no use here: a set without a usable key is refused.
 pub(super) fn set<M: AsRef<str>>(jwks: impl IntoIterator<Item = M>) -> String {
-    let jwks: Vec<String> = jwks.into_iter().map(|members| format!("{{{}}}", members.as_ref())).collect();
+    let other = format!(r#"{{"kid":"other","alg":"PS384",{}}}"#, members("rsa"));
+    let jwks = jwks.into_iter().map(|members| format!("{{{}}}", members.as_ref()));
+    let jwks: Vec<String> = jwks.chain([other]).collect();
     format!(r#"{{"keys":[{}]}}"#, jwks.join(","))
 }
 
