@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aero2::testing::{Endpoint, Fault, TestIssuer};
-use aero2::{Error, Issuer, NetworkErrorKind, Request, ResourceServer, Response, TokenErrorKind, Transport};
+use aero2::{Clock, Error, Issuer, NetworkErrorKind, Request, ResourceServer, Response, TokenErrorKind, Transport};
 
 use crate::support::recorder::Recorder;
 use crate::support::{World, network_kind, recorded, secs, token_kind};
