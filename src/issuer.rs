@@ -232,12 +232,14 @@ impl Inner {
         }
         #[cfg(feature = "file-cache")]
         if let Err(problem) = self.boot.read_file(&self.connection.url) {
-            self.connection.events.emit(&Event::SnapshotRefused { problem });
+            self.connection.events.emit(&Event::SnapshotRefused { problem, path: None, error: None });
         }
         let now = self.connection.now();
         match self.boot.step(now, self.max_stale) {
             Step::Nothing => {}
-            Step::Refuse(problem) => self.connection.events.emit(&Event::SnapshotRefused { problem }),
+            Step::Refuse(problem) => {
+                self.connection.events.emit(&Event::SnapshotRefused { problem, path: None, error: None });
+            }
             Step::Use(snapshot, age) => {
                 let Snapshot { ttl, metadata, keys, .. } = *snapshot;
                 let age = Some(age);
@@ -306,7 +308,7 @@ impl Inner {
             Snapshot { fetched_at, ttl: *ttl, metadata, keys: keys.clone() }.to_json(&self.connection.url)
         };
         if let Err(problem) = self.boot.write_file(snapshot) {
-            self.connection.events.emit(&Event::SnapshotRefused { problem });
+            self.connection.events.emit(&Event::SnapshotRefused { problem, path: None, error: None });
         }
     }
 
@@ -343,7 +345,7 @@ impl Fetch<JwkSet> for KeySource<'_> {
             self.0.save(fetched);
         }
         self.0.connection.events.emit(&match &fetched {
-            Ok(Fetched { value, .. }) => Event::KeysRefreshed { usable: value.len(), skipped: value.skipped() },
+            Ok(Fetched { value, .. }) => self.0.connection.events.keys_refreshed(value.len(), value.skipped()),
             Err(error) => Event::KeyRefreshFailed { error: error.clone() },
         });
         fetched

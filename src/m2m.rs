@@ -173,7 +173,7 @@ impl Inner {
     fn store(&self, errand: &Errand<'_>, obtained: Obtained, events: &mut Vec<Event>) -> Landing {
         let kept = self.cache.store(errand.asked, errand.flight, &obtained, jitter());
         let Obtained { minted, from_issuer, .. } = obtained;
-        events.extend(from_issuer.then_some(Event::TokenMinted));
+        events.extend(from_issuer.then_some(Event::TokenMinted {}));
         if !kept {
             // The cache was cleared meanwhile, and this token may have come to where others find it after that.
             events.extend(self.sharing.clear());
@@ -191,7 +191,7 @@ impl Inner {
         events.push(Event::MintFailed { error: error.clone() });
         match old {
             Some(old) => {
-                events.push(Event::OldTokenServed);
+                events.push(Event::OldTokenServed {});
                 Landing { outcome: Ok(old), asked: false }
             }
             None => Landing { outcome: Err(error), asked: true },

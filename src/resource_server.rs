@@ -109,7 +109,7 @@ impl ResourceServer {
     /// As [`verify_token`](Self::verify_token). If there is no header, or one with another scheme, the kind is
     /// [`MissingToken`](TokenErrorKind::MissingToken).
     pub fn authorize(&self, authorization: Option<&str>) -> Result<Claims, Error> {
-        self.verify_token(bearer_token(authorization).map_err(Error::token)?)
+        self.verify_token(self.bearer_token(authorization)?)
     }
 
     /// Like [`authorize`](Self::authorize), with options for this one call, for example the scopes that a route requires.
@@ -129,7 +129,7 @@ impl ResourceServer {
     /// # Errors
     /// As [`authorize`](Self::authorize) and [`verify_token_with`](Self::verify_token_with).
     pub fn authorize_with(&self, authorization: Option<&str>, options: &VerifyOptions) -> Result<Claims, Error> {
-        self.verify_token_with(bearer_token(authorization).map_err(Error::token)?, options)
+        self.verify_token_with(self.bearer_token(authorization)?, options)
     }
 
     /// The issuer whose tokens are verified.
@@ -143,6 +143,15 @@ impl ResourceServer {
 
     /// `read` gives the token's parts, if they are needed: who has read them already need not do it again.
     fn verify<'t>(
+        &self,
+        token: &'t str,
+        read: impl FnOnce(&'t str) -> Result<UnverifiedToken<'t>, TokenErrorKind>,
+        expectation: &CallRequirements<'_>,
+    ) -> Result<Claims, Error> {
+        self.counted(self.verify_uncounted(token, read, expectation))
+    }
+
+    fn verify_uncounted<'t>(
         &self,
         token: &'t str,
         read: impl FnOnce(&'t str) -> Result<UnverifiedToken<'t>, TokenErrorKind>,
@@ -163,6 +172,19 @@ impl ResourceServer {
         let fresh = self.verify_signature(read(token), expectation, now, deadline, &mut ())?;
         verified.insert(digest, fresh.clone());
         Ok(fresh.claims)
+    }
+
+    fn bearer_token<'h>(&self, authorization: Option<&'h str>) -> Result<&'h str, Error> {
+        bearer_token(authorization).map_err(Error::token).or_else(|error| self.counted(Err(error)))
+    }
+
+    fn counted<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
+        let events = self.0.issuer.events();
+        match &outcome {
+            Ok(_) => events.count(Count::TokenAccepted),
+            Err(error) => error.token_kind().into_iter().for_each(|kind| events.count_refusal(kind)),
+        }
+        outcome
     }
 
     /// What comes before any look into the token; gives the time.
@@ -222,7 +244,7 @@ impl ResourceServer {
                 Ok(VerifiedToken { claims, key, algorithm })
             }
             VerifyOutcome::UnknownKid { .. } => {
-                issuer.events().emit(&Event::UnknownKidRefused);
+                issuer.events().emit(&Event::UnknownKidRefused {});
                 Err(Error::token(TokenErrorKind::UnknownKey))
             }
             VerifyOutcome::Refused(kind) => Err(refusal(kind, policy, expectation)),
@@ -243,13 +265,13 @@ impl ResourceServer {
 
     fn note_staleness(&self, keys: &CachedKeys) {
         if keys.stale {
-            self.0.issuer.events().emit(&Event::StaleKeysServed);
+            self.0.issuer.events().emit(&Event::StaleKeysServed {});
         }
     }
 
     fn note_limit(&self, error: &Error) {
         if matches!(error, Error::Network(e) if e.kind() == NetworkErrorKind::RateLimited) {
-            self.0.issuer.events().emit(&Event::RateLimited);
+            self.0.issuer.events().emit(&Event::RateLimited {});
         }
     }
 }

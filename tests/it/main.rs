@@ -7,6 +7,7 @@ mod by_issuer;
 #[cfg(feature = "ureq")]
 mod connections;
 mod contract;
+mod events;
 mod explain;
 mod guide;
 mod in_transit;
