@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::claims::claim_set::{ClaimSet, NumericDate};
+use crate::claims::claim_set::{ClaimSet, ClaimsProblem, NumericDate};
 use crate::error::TokenErrorKind;
 use crate::jose::jws::VerifiedPayload;
 
@@ -39,7 +39,7 @@ pub struct Claims(Arc<ClaimSet>);
 impl Claims {
     /// The claims in a payload, which only a checked signature gives.
     pub(crate) fn parse(payload: VerifiedPayload) -> Result<Self, TokenErrorKind> {
-        Ok(Self(Arc::new(ClaimSet::from_bytes(payload.into_bytes())?)))
+        Ok(Self(Arc::new(ClaimSet::from_bytes(payload.into_bytes()).map_err(refused)?)))
     }
 
     pub(crate) fn set(&self) -> &ClaimSet {
@@ -150,6 +150,14 @@ impl Claims {
     pub fn deserialize<T: serde::de::DeserializeOwned>(&self) -> Result<T, crate::error::Error> {
         // serde_json's own error quotes values, so it goes no further.
         serde_json::from_str(self.raw_json()).map_err(|_| crate::error::Error::token(TokenErrorKind::InvalidClaim))
+    }
+}
+
+/// What a token with such claims is refused with.
+pub(crate) fn refused(problem: ClaimsProblem) -> TokenErrorKind {
+    match problem {
+        ClaimsProblem::NotAnObject => TokenErrorKind::Malformed,
+        ClaimsProblem::Claim(_) => TokenErrorKind::InvalidClaim,
     }
 }
 

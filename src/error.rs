@@ -363,7 +363,6 @@ mod tests {
             (Detail::Compressed, "it is compressed, which was not asked for"),
             (Detail::NotJson, "it is not a JSON object with unique member names"),
             (Detail::Member("jwks_uri"), "the member jwks_uri is missing or wrong"),
-            (Detail::Claims, "a claim is of the wrong type or out of range"),
             (Detail::EndpointUrl, "the discovery document names a URL that must not be used for it"),
         ];
         for (detail, message) in details {
@@ -439,6 +438,7 @@ mod tests {
             ConfigProblem::EmptyAudienceList,
             ConfigProblem::EmptyAudience,
             ConfigProblem::EmptyAlgorithmList,
+            ConfigProblem::Algorithm,
             ConfigProblem::Scope,
             ConfigProblem::SenderCertificate,
             ConfigProblem::NoIssuers,
@@ -467,13 +467,14 @@ mod tests {
         ];
         let jwk = [
             JwkProblem::NotAnObject,
-            JwkProblem::Member,
+            JwkProblem::Member("n"),
             JwkProblem::Private,
             JwkProblem::Symmetric,
             JwkProblem::Unsupported,
             JwkProblem::NotForVerification,
             JwkProblem::Size,
             JwkProblem::Coordinates,
+            JwkProblem::TooMany,
         ];
         all.extend(jwk.map(ConfigProblem::Jwk));
         all

@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::claims::claim_set::{ClaimSet, NumericDate};
+use crate::claims::refused;
 use crate::error::{Endpoint, Error, TokenErrorKind};
 use crate::http::authorization;
 use crate::http::date;
@@ -56,7 +57,7 @@ pub struct ClaimTexts {
 }
 
 pub fn claims(text: &str) -> Result<ClaimTexts, TokenErrorKind> {
-    let set = ClaimSet::parse(text.to_owned())?;
+    let set = ClaimSet::parse(text.to_owned()).map_err(refused)?;
     let owned = |text: Option<&str>| text.map(str::to_owned);
     Ok(ClaimTexts {
         raw: set.raw_json().to_owned(),

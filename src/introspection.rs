@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::backoff::BackoffScope;
-use crate::claims::claim_set::ClaimSet;
+use crate::claims::claim_set::{ClaimSet, ClaimsProblem};
 use crate::client_auth::{Client, ClientAuth};
 use crate::error::{ConfigProblem, Detail, Endpoint, Error};
 use crate::introspection::cache::IntrospectionCache;
@@ -102,7 +102,12 @@ pub(crate) fn parse_response(response: &Response, issuer: &str, now: Now) -> Res
     }
     let token_type = object.string("token_type").map_err(|_| invalid(Detail::Member("token_type")))?;
     object.string("username").map_err(|_| invalid(Detail::Member("username")))?;
-    let claims = ClaimSet::parse(text.to_owned()).map_err(|_| invalid(Detail::Claims))?;
+    let claims = ClaimSet::parse(text.to_owned()).map_err(|problem| {
+        invalid(match problem {
+            ClaimsProblem::NotAnObject => Detail::NotJson,
+            ClaimsProblem::Claim(name) => Detail::Member(name),
+        })
+    })?;
     let info = TokenInfo::new(claims, token_type);
     Ok(if is_consistent(&info, issuer, now)? { Introspection::Active(info) } else { Introspection::Inactive })
 }

@@ -10,7 +10,7 @@ use std::ops::Range;
 pub(crate) use number::Number;
 pub(crate) use tape::{Object, Span, Value};
 
-/// A member is there, but of another JSON type than asked for (`null` is one).
+/// A member has another JSON type than the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WrongType;
 
@@ -60,8 +60,10 @@ impl<'o> Members<'o> {
         object.walk(self.nodes.clone()).map(|(name, at, value)| (object.text(name), Element { object, at, value }))
     }
 
+    /// The value of a member; a member that is null counts as absent.
     pub(crate) fn get(&self, name: &str) -> Option<Element<'o>> {
-        self.iter().find(|(other, _)| *other == name).map(|(_, element)| element)
+        let (_, element) = self.iter().find(|(other, _)| *other == name)?;
+        (element.value != Value::Null).then_some(element)
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {
@@ -317,22 +319,26 @@ mod tests {
         assert_eq!(object.number("one"), Ok(Some(Number("1"))));
         assert_eq!(object.strings("list"), Ok(Some(vec!["a", "b"])));
         assert_eq!(object.members().get("object").unwrap().members().unwrap().string("in"), Ok(Some("y")));
-        for name in ["null", "one", "yes", "list", "object"] {
+        for name in ["one", "yes", "list", "object"] {
             assert_eq!(object.string(name), Err(WrongType), "{name}");
         }
-        for name in ["null", "text", "object", "list"] {
+        for name in ["text", "object", "list"] {
             assert_eq!(object.boolean(name), Err(WrongType), "{name}");
             assert_eq!(object.number(name), Err(WrongType), "{name}");
         }
-        for name in ["null", "text", "mixed", "object"] {
+        for name in ["text", "mixed", "object"] {
             assert_eq!(object.strings(name), Err(WrongType), "{name}");
         }
-        for name in ["null", "text", "list"] {
+        for name in ["text", "list"] {
             assert!(object.members().get(name).unwrap().members().is_none(), "{name}");
             assert!(object.members().contains(name));
         }
-        assert_eq!(object.string("absent"), Ok(None));
-        assert_eq!(object.string("in"), Ok(None));
-        assert!(!object.members().contains("in"));
+        for name in ["absent", "in", "null"] {
+            assert_eq!(object.string(name), Ok(None), "{name}");
+            assert_eq!(object.boolean(name), Ok(None), "{name}");
+            assert_eq!(object.number(name), Ok(None), "{name}");
+            assert_eq!(object.strings(name), Ok(None), "{name}");
+            assert!(!object.members().contains(name), "{name}");
+        }
     }
 }

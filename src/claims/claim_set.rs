@@ -5,10 +5,9 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::error::TokenErrorKind;
 use crate::json::{Element, Number, Object, Span, Value};
 
-/// Claims as read. A registered claim of the wrong JSON type never gets here, so that none is ever mistaken for absent.
+/// Claims as read: a registered claim of the wrong JSON type is an error, and one that is null counts as absent.
 pub(crate) struct ClaimSet {
     object: Object,
     registered: Registered,
@@ -51,20 +50,26 @@ impl NumericDate {
     }
 }
 
+/// Why a text gives no claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClaimsProblem {
+    /// It is not a JSON object with unique member names.
+    NotAnObject,
+    /// The registered claim of this name is of the wrong type or out of range.
+    Claim(&'static str),
+}
+
 impl ClaimSet {
-    /// Reads the claims in `raw`.
-    ///
-    /// `Malformed` for what is no JSON object with unique names, whatever its claims; then `InvalidClaim` for a registered claim of the
-    /// wrong type.
-    pub(crate) fn parse(raw: String) -> Result<Self, TokenErrorKind> {
-        let object = Object::parse(raw).map_err(|_| TokenErrorKind::Malformed)?;
-        let registered = Registered::read(&object).ok_or(TokenErrorKind::InvalidClaim)?;
+    /// Reads the claims in `raw`. Bad JSON comes before a bad claim.
+    pub(crate) fn parse(raw: String) -> Result<Self, ClaimsProblem> {
+        let object = Object::parse(raw).map_err(|_| ClaimsProblem::NotAnObject)?;
+        let registered = Registered::read(&object).map_err(ClaimsProblem::Claim)?;
         Ok(Self { object, registered, audience_list: OnceLock::new(), scope_text: OnceLock::new() })
     }
 
     /// As [`parse`](Self::parse), of bytes.
-    pub(crate) fn from_bytes(raw: Vec<u8>) -> Result<Self, TokenErrorKind> {
-        Self::parse(String::from_utf8(raw).map_err(|_| TokenErrorKind::Malformed)?)
+    pub(crate) fn from_bytes(raw: Vec<u8>) -> Result<Self, ClaimsProblem> {
+        Self::parse(String::from_utf8(raw).map_err(|_| ClaimsProblem::NotAnObject)?)
     }
 
     /// The text that the claims were read from.
@@ -224,31 +229,31 @@ struct Registered {
 }
 
 impl Registered {
-    /// `None` if one is of the wrong type.
-    fn read(object: &Object) -> Option<Self> {
+    /// The name of the first claim that is of the wrong type, if there is one.
+    fn read(object: &Object) -> Result<Self, &'static str> {
         let mut registered = Self::default();
-        object.members().iter().try_for_each(|(name, element)| registered.claim(name, element))?;
-        Some(registered)
+        let mut claims = object.members().iter().filter(|(_, element)| element.value() != Value::Null);
+        claims.try_for_each(|(name, element)| registered.claim(name, element))?;
+        Ok(registered)
     }
 
-    /// Takes one claim in; `None` if it is of the wrong type.
-    fn claim(&mut self, name: &str, element: Element<'_>) -> Option<()> {
+    fn claim(&mut self, name: &str, element: Element<'_>) -> Result<(), &'static str> {
         match name {
-            "iss" => self.issuer = Some(text(element)?),
-            "sub" => self.subject = Some(text(element)?),
-            "jti" => self.jwt_id = Some(text(element)?),
-            "client_id" => self.client_id = Some(text(element)?),
-            "token_use" => self.token_use = Some(text(element)?),
-            "exp" => self.expires_at = Some(date(element)?),
-            "nbf" => self.not_before = Some(date(element)?),
-            "iat" => self.issued_at = Some(date(element)?),
-            "aud" => self.audience = Some(texts(element).filter(|_| !is_empty_array(element))?),
-            "scope" => self.scope = Some(texts(element)?),
-            "scp" => self.scp = Some(texts(element)?),
+            "iss" => self.issuer = Some(text(element).ok_or("iss")?),
+            "sub" => self.subject = Some(text(element).ok_or("sub")?),
+            "jti" => self.jwt_id = Some(text(element).ok_or("jti")?),
+            "client_id" => self.client_id = Some(text(element).ok_or("client_id")?),
+            "token_use" => self.token_use = Some(text(element).ok_or("token_use")?),
+            "exp" => self.expires_at = Some(date(element).ok_or("exp")?),
+            "nbf" => self.not_before = Some(date(element).ok_or("nbf")?),
+            "iat" => self.issued_at = Some(date(element).ok_or("iat")?),
+            "aud" => self.audience = Some(texts(element).ok_or("aud")?).filter(|_| !is_empty_array(element)),
+            "scope" => self.scope = Some(texts(element).ok_or("scope")?),
+            "scp" => self.scp = Some(texts(element).ok_or("scp")?),
             "cnf" => self.confirmation = Some(confirmation(element)),
             _ => {}
         }
-        Some(())
+        Ok(())
     }
 
     fn scope(&self) -> Option<Place> {
@@ -291,19 +296,19 @@ const MAX_DATE: Duration = Duration::from_secs(253_402_300_799);
 mod tests {
     use super::*;
 
-    fn parse(raw: &str) -> Result<ClaimSet, TokenErrorKind> {
+    fn parse(raw: &str) -> Result<ClaimSet, ClaimsProblem> {
         ClaimSet::parse(raw.to_owned())
     }
 
-    fn with(name: &str, value: &str) -> Result<ClaimSet, TokenErrorKind> {
+    fn with(name: &str, value: &str) -> Result<ClaimSet, ClaimsProblem> {
         parse(&format!(r#"{{"{name}":{value}}}"#))
     }
 
     #[test]
     fn a_registered_claim_of_the_wrong_type_is_never_absent() {
-        let texts = ["null", "true", "1", "[]", "[\"x\"]", "{}", "1e400"];
-        let dates = ["null", "true", "\"1\"", "[]", "{}", "[1]"];
-        let lists = ["null", "true", "1", "{}", "[1]", "[\"x\",1]", "[null]", "[[\"x\"]]", "[{}]", "1e400"];
+        let texts = ["true", "1", "[]", "[\"x\"]", "{}", "1e400"];
+        let dates = ["true", "\"1\"", "[]", "{}", "[1]"];
+        let lists = ["true", "1", "{}", "[1]", "[\"x\",1]", "[null]", "[[\"x\"]]", "[{}]", "1e400"];
         for (names, wrong) in [
             (&["iss", "sub", "jti", "client_id", "token_use"][..], &texts[..]),
             (&["exp", "nbf", "iat"], &dates),
@@ -311,12 +316,27 @@ mod tests {
         ] {
             for name in names {
                 for value in wrong {
-                    assert_eq!(with(name, value).err(), Some(TokenErrorKind::InvalidClaim), "{name}: {value}");
+                    assert_eq!(with(name, value).err(), Some(ClaimsProblem::Claim(name)), "{name}: {value}");
                 }
             }
         }
-        assert_eq!(with("aud", "[]").err(), Some(TokenErrorKind::InvalidClaim));
         assert!(with("scope", "[]").is_ok() && with("scp", "[]").is_ok());
+    }
+
+    #[test]
+    fn a_claim_that_is_null_counts_as_absent_and_so_does_an_empty_list_of_audiences() {
+        let names = ["iss", "sub", "jti", "client_id", "token_use", "exp", "nbf", "iat", "aud", "scope", "scp", "cnf"];
+        let nulls: Vec<String> = names.iter().map(|name| format!("\"{name}\":null")).collect();
+        for raw in [format!("{{{}}}", nulls.join(",")), r#"{"aud":[]}"#.to_owned()] {
+            let claims = parse(&raw).unwrap();
+            assert!(claims.issuer().or(claims.subject()).or(claims.jwt_id()).is_none(), "{raw}");
+            assert!(claims.client_id().or(claims.token_use()).or(claims.scope()).is_none(), "{raw}");
+            assert!(claims.expires_at().or(claims.not_before()).or(claims.issued_at()).is_none(), "{raw}");
+            assert!(claims.audiences().is_none() && claims.audience().is_none(), "{raw}");
+            assert!(!claims.is_sender_constrained(), "{raw}");
+        }
+        assert!(parse(r#"{"scope":null,"scp":"a"}"#).unwrap().has_scope("a"));
+        assert_eq!(with("aud", "[null]").err(), Some(ClaimsProblem::Claim("aud")));
     }
 
     #[test]
@@ -331,11 +351,11 @@ mod tests {
             r#"{"exp":"x","b":{"c":1,"c":2}}"#,
             "\u{feff}{}",
         ] {
-            assert_eq!(parse(raw).err(), Some(TokenErrorKind::Malformed), "{raw}");
+            assert_eq!(parse(raw).err(), Some(ClaimsProblem::NotAnObject), "{raw}");
         }
         assert_eq!(
             ClaimSet::from_bytes(vec![b'{', b'"', 0xff, b'"', b':', b'1', b'}']).err(),
-            Some(TokenErrorKind::Malformed)
+            Some(ClaimsProblem::NotAnObject)
         );
     }
 
@@ -373,7 +393,7 @@ mod tests {
             "1e99999999999",
         ] {
             for name in ["exp", "nbf", "iat"] {
-                assert_eq!(with(name, value).err(), Some(TokenErrorKind::InvalidClaim), "{name}: {value}");
+                assert_eq!(with(name, value).err(), Some(ClaimsProblem::Claim(name)), "{name}: {value}");
             }
         }
     }
@@ -444,7 +464,7 @@ mod tests {
 
     #[test]
     fn a_confirmation_is_seen_in_any_form() {
-        for value in ["{}", "null", "1", "\"x\"", "[]", r#"{"jkt":1}"#] {
+        for value in ["{}", "1", "\"x\"", "[]", r#"{"jkt":1}"#] {
             let claims = with("cnf", value).unwrap();
             assert!(claims.is_sender_constrained(), "{value}");
             assert_eq!((claims.key_thumbprint(), claims.certificate_thumbprint()), (None, None), "{value}");

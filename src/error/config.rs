@@ -51,6 +51,7 @@ pub(crate) enum ConfigProblem {
     EmptyAudienceList,
     EmptyAudience,
     EmptyAlgorithmList,
+    Algorithm,
     Scope,
     SenderCertificate,
     NoIssuers,
@@ -83,13 +84,16 @@ pub(crate) enum ConfigProblem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JwkProblem {
     NotAnObject,
-    Member,
+    /// The member of this name.
+    Member(&'static str),
     Private,
     Symmetric,
     Unsupported,
     NotForVerification,
     Size,
     Coordinates,
+    /// Behind the last key that a set may have.
+    TooMany,
 }
 
 impl fmt::Display for ConfigProblem {
@@ -107,6 +111,7 @@ impl fmt::Display for ConfigProblem {
             Self::EmptyAudienceList => "the list of audiences is empty, so no token could be accepted; name one, or do not set it",
             Self::EmptyAudience => "an audience is empty; write the name of this resource server",
             Self::EmptyAlgorithmList => "the list of algorithms is empty, so no token could be accepted; name one, or do not set it",
+            Self::Algorithm => "this is not the name of an algorithm that this crate verifies; write one of Algorithm::ALL, such as RS256",
             Self::Scope => "a scope must be non-empty printable ASCII without space, quote and backslash (RFC 6749, section 3.3)",
             Self::SenderCertificate => "the client certificate is not DER; pass it as the TLS library gives it, and decode PEM first",
             Self::NoIssuers => "the list of resource servers is empty; pass one for each issuer",
@@ -136,14 +141,17 @@ impl fmt::Display for ConfigProblem {
 impl fmt::Display for JwkProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Member(name) => {
+                return write!(f, "the JWK's member {name} is missing, of the wrong type or not canonical base64url");
+            }
             Self::NotAnObject => "the JWK must be a JSON object without duplicate members (RFC 7517, section 4)",
-            Self::Member => "the JWK has a member that is missing, of the wrong type or not canonical base64url",
             Self::Private => "the JWK contains a private key; pass only its public part",
             Self::Symmetric => "the JWK is a symmetric key, which a verifier of public tokens never uses",
             Self::Unsupported => "the JWK has a key type, curve or algorithm that is not supported",
             Self::NotForVerification => "the JWK is not for verifying signatures, according to its use, key_ops or alg",
             Self::Size => "the RSA key must have 2048 to 8192 bits",
             Self::Coordinates => "the JWK's key material is not a valid public key",
+            Self::TooMany => "the key set has more than 100 usable keys, and this one comes after them",
         })
     }
 }

@@ -175,8 +175,6 @@ pub(crate) enum Detail {
     Member(&'static str),
     /// The key set has no key that this crate can use.
     NoUsableKey,
-    /// A claim of an introspection answer is of the wrong type or out of range.
-    Claims,
     /// The discovery document's URL for this endpoint must not be used.
     EndpointUrl,
 }
@@ -192,7 +190,6 @@ impl fmt::Display for Detail {
             Self::NotJson => f.write_str("it is not a JSON object with unique member names"),
             Self::Member(name) => write!(f, "the member {name} is missing or wrong"),
             Self::NoUsableKey => f.write_str("it contains no usable key"),
-            Self::Claims => f.write_str("a claim is of the wrong type or out of range"),
             Self::EndpointUrl => f.write_str("the discovery document names a URL that must not be used for it"),
         }
     }

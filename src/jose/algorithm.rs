@@ -1,6 +1,9 @@
 //! The signature algorithms that this crate verifies (RFC 7518 §3.1, RFC 8037 §3.1).
 
 use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{ConfigProblem, Error};
 
 /// A JWS signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
 ///
@@ -31,7 +34,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Every algorithm that this crate verifies; the default of a resource server.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: &[Self] = &[
         Self::Rs256,
         Self::Rs384,
         Self::Rs512,
@@ -63,7 +66,24 @@ impl Algorithm {
         if name == "Ed25519" {
             return Some(Self::EdDsa);
         }
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+        Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name)
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = Error;
+
+    /// As [`from_name`](Self::from_name), with an [`Error::Config`] for any other name.
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::from_name(name).ok_or_else(|| Error::config(ConfigProblem::Algorithm))
+    }
+}
+
+impl TryFrom<&str> for Algorithm {
+    type Error = Error;
+
+    fn try_from(name: &str) -> Result<Self, Error> {
+        name.parse()
     }
 }
 
@@ -79,8 +99,10 @@ mod tests {
 
     #[test]
     fn every_name_reads_back() {
-        for algorithm in Algorithm::ALL {
+        for algorithm in Algorithm::ALL.iter().copied() {
             assert_eq!(Algorithm::from_name(algorithm.name()), Some(algorithm));
+            assert_eq!(algorithm.to_string().parse::<Algorithm>().unwrap(), algorithm);
+            assert_eq!(Algorithm::try_from(algorithm.name()).unwrap(), algorithm);
         }
         assert_eq!(Algorithm::from_name("Ed25519"), Some(Algorithm::EdDsa));
     }
@@ -91,6 +113,7 @@ mod tests {
             ["none", "None", "NONE", "HS256", "HS384", "HS512", "rs256", "ES256K", "ES512", "Ed448", "RSA-OAEP", ""]
         {
             assert_eq!(Algorithm::from_name(name), None, "{name}");
+            assert!(name.parse::<Algorithm>().is_err(), "{name}");
         }
     }
 }

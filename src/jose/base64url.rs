@@ -8,6 +8,16 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     Decoder::new().0.decode(text).ok()
 }
 
+/// As [`decode`], for key material, which counts by its value: padding and the standard alphabet are accepted as well.
+pub(crate) fn decode_lenient(text: &str) -> Option<Vec<u8>> {
+    let standard = |c| match c {
+        '+' => '-',
+        '/' => '_',
+        c => c,
+    };
+    decode(&text.trim_end_matches('=').chars().map(standard).collect::<String>())
+}
+
 /// Decodes several texts by tables that are made once: making them costs as much as decoding a short text.
 pub(crate) struct Decoder(ForThisProcessor);
 
@@ -43,6 +53,16 @@ fn engine() -> ForThisProcessor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn key_material_may_have_padding_and_the_standard_alphabet() {
+        for text in ["-_8", "+/8", "-_8=", "+/8=", "-/8"] {
+            assert_eq!(decode_lenient(text), Some(vec![0xfb, 0xff]), "{text}");
+        }
+        for text in ["-_9", "-_ 8", "-_8\n", "=-_8", "-=_8", "*_8", "A"] {
+            assert_eq!(decode_lenient(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn only_canonical_base64url_without_padding_decodes() {

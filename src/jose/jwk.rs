@@ -1,7 +1,8 @@
 //! JSON Web Keys and sets of them (RFC 7517), read for one purpose: verifying signatures.
 
-use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
+use std::{fmt, iter, slice};
 
 use crate::error::{ConfigProblem, Error, JwkProblem};
 use crate::jose::algorithm::Algorithm;
@@ -28,6 +29,9 @@ use crate::json::{Members, Object, WrongType};
 /// assert!(Jwk::parse(for_encryption)?.verification_key().is_err());
 /// # Ok::<(), aero2::Error>(())
 /// ```
+///
+/// Key material counts by its value: leading zeros, padding and the standard base64 alphabet do no harm there. A member that is
+/// null counts as absent.
 #[derive(Clone)]
 pub struct Jwk {
     kid: Option<Arc<str>>,
@@ -42,7 +46,7 @@ impl Jwk {
     /// [`Error::Config`] if the text is not a JSON object with unique member names.
     pub fn parse(json: &str) -> Result<Self, Error> {
         let object = Object::parse(json).map_err(|_| problem(JwkProblem::NotAnObject))?;
-        Ok(Self::read(&object.members()))
+        Ok(Self::read(&object.members(), true))
     }
 
     /// The key's `kid` (RFC 7517 §4.5).
@@ -61,16 +65,17 @@ impl Jwk {
         self.key.clone().map_err(problem)
     }
 
-    fn read(members: &Members<'_>) -> Self {
+    /// `has_room`: whether the set may still have another usable key. Curve arithmetic is done only then.
+    fn read(members: &Members<'_>, has_room: bool) -> Self {
         let kid = members.string("kid").ok().flatten().map(Arc::from);
-        Self { kid, key: read_key(members) }
+        Self { kid, key: read_key(members, has_room) }
     }
 
     fn fitting(&self, algorithm: Algorithm) -> Option<&VerificationKey> {
         self.key.as_ref().ok().filter(|key| key.fits(algorithm))
     }
 
-    /// Symmetric and private keys leave no trace, not even their `kid`: nobody may come to believe that they are part of the set.
+    /// Symmetric and private keys leave no trace, not even their `kid`, since they are no part of a public set.
     fn leaves_no_trace(&self) -> bool {
         matches!(self.key, Err(JwkProblem::Private | JwkProblem::Symmetric))
     }
@@ -84,8 +89,9 @@ impl fmt::Debug for Jwk {
 
 /// A JWK set (RFC 7517 §5): the keys with which the signatures of an issuer can be verified.
 ///
-/// Members that cannot be used (other key types, other uses, malformed or private keys) are skipped, as the RFC asks. A clone is
-/// cheap and shares the keys.
+/// Members that cannot be used (other key types, other uses, malformed or private keys) are skipped, as the RFC asks;
+/// [`skipped_reasons`](Self::skipped_reasons) tells why. Of a set with more than 100 usable keys the first 100 are used. A clone
+/// is cheap and shares the keys.
 ///
 /// ```
 /// use aero2::jose::JwkSet;
@@ -96,7 +102,8 @@ impl fmt::Debug for Jwk {
 /// ]}"#,
 /// )?;
 /// assert_eq!((set.len(), set.skipped()), (1, 1));
-/// assert_eq!(set.iter().next().and_then(|jwk| jwk.kid()), Some("1"));
+/// assert!(set.find("1").is_some() && set.find("2").is_none());
+/// assert!(set.skipped_reasons().all(|reason| reason.contains("symmetric")));
 /// # Ok::<(), aero2::Error>(())
 /// ```
 #[derive(Clone)]
@@ -104,9 +111,10 @@ pub struct JwkSet(Arc<SetRepr>);
 
 struct SetRepr {
     usable: Vec<Jwk>,
-    /// Keys that verify nothing. They count for one thing: a token that names one is known to be refused without another fetch.
+    /// Keys that verify nothing: a token that names one is refused without another fetch.
     unfit: Vec<Jwk>,
-    skipped: usize,
+    /// One for each skipped member.
+    skipped: Vec<JwkProblem>,
     /// The document itself, for a snapshot.
     text: Box<str>,
 }
@@ -131,15 +139,20 @@ impl JwkSet {
     pub fn parse(json: &str) -> Result<Self, Error> {
         let object = Object::parse(json).map_err(|_| Error::config(ConfigProblem::JwkSet))?;
         let keys = object.members().array("keys").ok().flatten().ok_or_else(|| Error::config(ConfigProblem::JwkSet))?;
-        let mut set = SetRepr { usable: Vec::new(), unfit: Vec::new(), skipped: 0, text: json.into() };
+        let mut set = SetRepr { usable: Vec::new(), unfit: Vec::new(), skipped: Vec::new(), text: json.into() };
         for element in keys {
-            match element.members().map(|members| Jwk::read(&members)) {
-                Some(jwk) if jwk.key.is_ok() => set.usable.push(jwk),
-                Some(jwk) if jwk.kid.is_some() && !jwk.leaves_no_trace() => {
-                    set.skipped += 1;
-                    set.unfit.push(jwk);
-                }
-                _ => set.skipped += 1,
+            let Some(members) = element.members() else {
+                set.skipped.push(JwkProblem::NotAnObject);
+                continue;
+            };
+            let jwk = Jwk::read(&members, set.usable.len() < MAX_KEYS);
+            let Err(problem) = jwk.key else {
+                set.usable.push(jwk);
+                continue;
+            };
+            set.skipped.push(problem);
+            if jwk.kid.is_some() && !jwk.leaves_no_trace() {
+                set.unfit.push(jwk);
             }
         }
         Ok(Self(Arc::new(set)))
@@ -162,16 +175,27 @@ impl JwkSet {
 
     /// The number of members of `keys` that were skipped because they cannot be used.
     pub fn skipped(&self) -> usize {
-        self.0.skipped
+        self.0.skipped.len()
+    }
+
+    /// Why each of the [`skipped`](Self::skipped) members cannot be used, in the order of the document. The texts name a member,
+    /// never its value; they are written for people, and the wording may change.
+    pub fn skipped_reasons(&self) -> impl Iterator<Item = String> {
+        self.0.skipped.iter().map(ToString::to_string)
     }
 
     /// The usable keys, in the order of the document.
-    pub fn iter(&self) -> impl Iterator<Item = &Jwk> {
+    pub fn iter(&self) -> slice::Iter<'_, Jwk> {
         self.0.usable.iter()
     }
 
+    /// The first usable key with this `kid`, compared byte for byte.
+    pub fn find(&self, kid: &str) -> Option<&Jwk> {
+        self.iter().find(|jwk| jwk.kid() == Some(kid))
+    }
+
     /// The keys for a token's `kid` and algorithm: a `kid` is looked up for equality and for nothing else; without one there must be
-    /// no choice.
+    /// no choice. Several keys may have one `kid`; the first [`MAX_CANDIDATES`] that fit are tried.
     pub(crate) fn candidates(&self, kid: Option<&str>, algorithm: Algorithm) -> Candidates<'_> {
         let SetRepr { usable, unfit, .. } = &*self.0;
         let named = |jwk: &&Jwk| kid.is_none() || jwk.kid() == kid;
@@ -179,13 +203,15 @@ impl JwkSet {
         match (fitting.next(), fitting.next()) {
             (Some(key), None) => Candidates::One(key),
             (Some(_), Some(_)) if kid.is_none() => Candidates::Ambiguous,
-            (Some(first), Some(second)) => Candidates::Keys([first, second].into_iter().chain(fitting).collect()),
+            (Some(first), Some(second)) => {
+                Candidates::Keys([first, second].into_iter().chain(fitting).take(MAX_CANDIDATES).collect())
+            }
             (None, _) if kid.is_none() || usable.iter().chain(unfit).any(|jwk| named(&jwk)) => Candidates::Unfit,
             (None, _) => Candidates::UnknownKid,
         }
     }
 
-    /// Whether a token that names `kid` is known to be of no use with another key set: a key bears it, fit or not.
+    /// Whether any key of the set has this `kid`, usable or not.
     pub(crate) fn contains_kid(&self, kid: &str) -> bool {
         self.0.usable.iter().chain(&self.0.unfit).any(|jwk| jwk.kid() == Some(kid))
     }
@@ -198,7 +224,48 @@ impl JwkSet {
 
 impl fmt::Debug for JwkSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JwkSet").field("keys", &self.0.usable).field("skipped", &self.0.skipped).finish()
+        f.debug_struct("JwkSet").field("keys", &self.0.usable).field("skipped", &self.skipped()).finish()
+    }
+}
+
+impl<'s> IntoIterator for &'s JwkSet {
+    type Item = &'s Jwk;
+    type IntoIter = slice::Iter<'s, Jwk>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl FromStr for JwkSet {
+    type Err = Error;
+
+    fn from_str(json: &str) -> Result<Self, Error> {
+        Self::parse(json)
+    }
+}
+
+impl TryFrom<&str> for JwkSet {
+    type Error = Error;
+
+    fn try_from(json: &str) -> Result<Self, Error> {
+        Self::parse(json)
+    }
+}
+
+impl FromStr for Jwk {
+    type Err = Error;
+
+    fn from_str(json: &str) -> Result<Self, Error> {
+        Self::parse(json)
+    }
+}
+
+impl TryFrom<&str> for Jwk {
+    type Error = Error;
+
+    fn try_from(json: &str) -> Result<Self, Error> {
+        Self::parse(json)
     }
 }
 
@@ -206,22 +273,22 @@ fn problem(problem: JwkProblem) -> Error {
     Error::config(ConfigProblem::Jwk(problem))
 }
 
-impl From<WrongType> for JwkProblem {
-    fn from(WrongType: WrongType) -> Self {
-        Self::Member
-    }
-}
-
-fn read_key(members: &Members<'_>) -> Result<VerificationKey, JwkProblem> {
-    let kind = members.string("kty");
-    if kind == Ok(Some("oct")) {
+fn read_key(members: &Members<'_>, has_room: bool) -> Result<VerificationKey, JwkProblem> {
+    if members.string("kty") == Ok(Some("oct")) {
         return Err(JwkProblem::Symmetric);
     }
-    if PRIVATE_MEMBERS.iter().any(|name| members.contains(name)) {
+    // A public RSA key may say that it has no other primes (RFC 7518 §6.3.2.7).
+    let no_other_primes = |name: &str| {
+        name == "oth" && members.array(name).is_ok_and(|primes| primes.is_some_and(|primes| primes.is_empty()))
+    };
+    if PRIVATE_MEMBERS.iter().any(|name| members.contains(name) && !no_other_primes(name)) {
         return Err(JwkProblem::Private);
     }
-    let kind = kind?.ok_or(JwkProblem::Member)?;
-    members.string("kid")?;
+    if !has_room {
+        return Err(JwkProblem::TooMany);
+    }
+    let kind = text(members, "kty")?;
+    optional_text(members, "kid")?;
     let own = own_algorithm(members)?;
     let material = match kind {
         "RSA" => Material::rsa(members)?,
@@ -235,49 +302,72 @@ fn read_key(members: &Members<'_>) -> Result<VerificationKey, JwkProblem> {
 /// The one algorithm that the key is for, if it names one. `use` and `key_ops`, where present, must both allow verifying
 /// (RFC 7517 §4.2, §4.3).
 fn own_algorithm(members: &Members<'_>) -> Result<Option<Algorithm>, JwkProblem> {
-    let for_signatures = members.string("use")?.is_none_or(|used| used == "sig");
-    let to_verify = members.strings("key_ops")?.is_none_or(|operations| operations.contains(&"verify"));
-    if !for_signatures || !to_verify {
+    let for_signatures = optional_text(members, "use")?.is_none_or(|used| used == "sig");
+    let operations = members.strings("key_ops").map_err(|WrongType| JwkProblem::Member("key_ops"))?;
+    if !for_signatures || !operations.is_none_or(|operations| operations.contains(&"verify")) {
         return Err(JwkProblem::NotForVerification);
     }
-    let Some(name) = members.string("alg")? else { return Ok(None) };
+    let Some(name) = optional_text(members, "alg")? else { return Ok(None) };
     Algorithm::from_name(name).map(Some).ok_or(JwkProblem::NotForVerification)
 }
 
 impl Material {
     /// RFC 7518 §6.3.1.
     fn rsa(members: &Members<'_>) -> Result<Self, JwkProblem> {
-        let (n, e) = (bytes(members, "n")?, bytes(members, "e")?);
+        let (n, e) = (integer(members, "n")?, integer(members, "e")?);
         Ok(Self::Rsa(ring::signature::RsaPublicKeyComponents { n, e }))
     }
 
-    /// RFC 7518 §6.2.1: both coordinates in full length, leading zeros included.
+    /// RFC 7518 §6.2.1.
     fn ec(members: &Members<'_>) -> Result<Self, JwkProblem> {
-        let (of_curve, len): (fn(Vec<u8>) -> Self, _) = match members.string("crv")?.ok_or(JwkProblem::Member)? {
+        let (of_curve, len): (fn(Vec<u8>) -> Self, usize) = match text(members, "crv")? {
             "P-256" => (Self::P256, 32),
             "P-384" => (Self::P384, 48),
             _ => return Err(JwkProblem::Unsupported),
         };
-        let (x, y) = (bytes(members, "x")?, bytes(members, "y")?);
-        if x.len() != len || y.len() != len {
-            return Err(JwkProblem::Coordinates);
-        }
         // The uncompressed form of SEC 1 §2.3.3, which is what ring takes.
-        Ok(of_curve([vec![4], x, y].concat()))
+        let mut point = vec![4];
+        for name in ["x", "y"] {
+            let coordinate = integer(members, name)?;
+            let zeros = len.checked_sub(coordinate.len()).ok_or(JwkProblem::Coordinates)?;
+            point.extend(iter::repeat_n(0, zeros));
+            point.extend(coordinate);
+        }
+        Ok(of_curve(point))
     }
 
     /// RFC 8037 §2.
     fn okp(members: &Members<'_>) -> Result<Self, JwkProblem> {
-        match members.string("crv")?.ok_or(JwkProblem::Member)? {
+        match text(members, "crv")? {
             "Ed25519" => Ok(Self::Ed25519(bytes(members, "x")?)),
             _ => Err(JwkProblem::Unsupported),
         }
     }
 }
 
-fn bytes(members: &Members<'_>, name: &str) -> Result<Vec<u8>, JwkProblem> {
-    members.string(name)?.and_then(base64url::decode).ok_or(JwkProblem::Member)
+fn optional_text<'o>(members: &Members<'o>, name: &'static str) -> Result<Option<&'o str>, JwkProblem> {
+    members.string(name).map_err(|WrongType| JwkProblem::Member(name))
 }
+
+fn text<'o>(members: &Members<'o>, name: &'static str) -> Result<&'o str, JwkProblem> {
+    optional_text(members, name)?.ok_or(JwkProblem::Member(name))
+}
+
+fn bytes(members: &Members<'_>, name: &'static str) -> Result<Vec<u8>, JwkProblem> {
+    base64url::decode_lenient(text(members, name)?).ok_or(JwkProblem::Member(name))
+}
+
+/// Big-endian, without leading zeros.
+fn integer(members: &Members<'_>, name: &'static str) -> Result<Vec<u8>, JwkProblem> {
+    let bytes = bytes(members, name)?;
+    Ok(bytes.into_iter().skip_while(|byte| *byte == 0).collect())
+}
+
+/// No issuer publishes as many; 256 KiB could hold fourteen times that, each of which costs curve arithmetic.
+const MAX_KEYS: usize = 100;
+
+/// Signature checks that one token may cost.
+const MAX_CANDIDATES: usize = 4;
 
 /// Private and secret members of any key type (RFC 7518 §6.2.2, §6.3.2, §6.4.1; RFC 8037 §2; `priv` of the key type AKP).
 const PRIVATE_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];

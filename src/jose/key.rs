@@ -142,8 +142,8 @@ impl Material {
     }
 }
 
-/// What ring asks of a key at each verification (RFC 8017 §3.1), asked once beforehand, so that a set's bad keys are found on
-/// reading. Leading zeros are refused (RFC 7518 §6.3.1: the minimum number of octets), and ring rounds the size up to whole octets.
+/// What ring checks at each verification (RFC 8017 §3.1), checked once beforehand, so that a set's bad keys are found on reading.
+/// `n` and `e` have no leading zeros, and ring rounds the size up to whole octets.
 fn check_rsa(n: &[u8], e: &[u8]) -> Result<(), JwkProblem> {
     let (Some(&high), Some(&low)) = (n.first(), n.last()) else { return Err(JwkProblem::Coordinates) };
     let bits = n.len().saturating_mul(8).saturating_sub(usize::try_from(high.leading_zeros()).unwrap_or(usize::MAX));
@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(key(Some(Algorithm::EdDsa)).unwrap().algorithms(), [Algorithm::EdDsa]);
         assert_eq!(key(Some(Algorithm::Es256)).err(), Some(JwkProblem::NotForVerification));
         let key = new_rsa(rsa(2048, 1), &E).unwrap();
-        for algorithm in Algorithm::ALL {
+        for &algorithm in Algorithm::ALL {
             let is_rsa = algorithm.name().starts_with(['R', 'P']);
             assert_eq!(key.fits(algorithm), is_rsa, "{algorithm}");
             assert_eq!(rsa_parameters(algorithm).is_some(), is_rsa, "{algorithm}");
@@ -301,7 +301,7 @@ mod tests {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
         let key = VerificationKey::new(Material::Ed25519(pair.public_key().as_ref().to_vec()), None).unwrap();
         let signature = pair.sign(b"message");
-        for algorithm in Algorithm::ALL {
+        for &algorithm in Algorithm::ALL {
             let checked = key.verify(algorithm, b"message", signature.as_ref());
             assert_eq!(checked.is_some(), algorithm == Algorithm::EdDsa, "{algorithm}");
         }

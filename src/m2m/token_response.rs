@@ -125,7 +125,7 @@ mod tests {
             );
         }
         for value in
-            ["-1", "-0.5", "null", "true", "[]", "{}", r#""""#, r#""-1""#, r#""+1""#, r#"" 1""#, r#""1.5""#, r#""1e3""#]
+            ["-1", "-0.5", "true", "[]", "{}", r#""""#, r#""-1""#, r#""+1""#, r#"" 1""#, r#""1.5""#, r#""1e3""#]
         {
             let err = answer(&format!(r#","expires_in":{value}"#)).map(|_| ()).unwrap_err().to_string();
             assert_eq!(

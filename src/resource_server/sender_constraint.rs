@@ -104,7 +104,7 @@ mod tests {
             (r#"{"cnf":{"jkt":"k"}}"#, Some("k"), [false, false, true]),
             (r#"{"cnf":{"x5t#S256":["abc"]}}"#, Some("abc"), [false, false, true]),
             (r#"{"cnf":{}}"#, Some("abc"), [false, false, true]),
-            (r#"{"cnf":null}"#, Some("abc"), [false, false, true]),
+            (r#"{"cnf":null}"#, Some("abc"), [true, false, true]),
             (r#"{"cnf":"abc"}"#, Some("abc"), [false, false, true]),
             (r#"{"cnf":[{"x5t#S256":"abc"}]}"#, Some("abc"), [false, false, true]),
             (r#"{"cnf":false}"#, None, [false, false, true]),

@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn every_algorithm_signs_what_its_own_key_alone_verifies() {
-        for algorithm in Algorithm::ALL {
+        for &algorithm in Algorithm::ALL {
             let key = KeyRing::default().current(algorithm);
             let signature = key.sign(b"message");
             assert!(key.verify(b"message", &signature), "{algorithm}");

@@ -74,7 +74,7 @@ fn it_ends_where_verification_ends_and_for_the_same_reason() {
         (token().not_before(soon).sign(), "begin", TokenErrorKind::NotYetValid),
         (token().audience("billing").sign(), "audience", TokenErrorKind::WrongAudience),
         (token().token_use("id").sign(), "token use", TokenErrorKind::WrongTokenUse),
-        (token().claim("cnf", Json::null()).sign(), "sender", TokenErrorKind::SenderConstrained),
+        (token().claim("cnf", false).sign(), "sender", TokenErrorKind::SenderConstrained),
         (token().scope("read").sign(), "scopes", TokenErrorKind::InsufficientScope),
     ] {
         let explanation = rs.explain(&text);
@@ -241,7 +241,7 @@ fn the_cache_of_verified_tokens_is_neither_read_nor_filled() {
 fn the_options_of_a_call_are_explained_too() {
     let test = TestIssuer::new();
     let (rs, certificate) = (server(&test), b"0 a certificate");
-    let token = test.token().audience("orders").scope("read write").claim("cnf", Json::null()).sign();
+    let token = test.token().audience("orders").scope("read write").claim("cnf", false).sign();
     let options = VerifyOptions::new().audience("billing");
     let (name, detail) = failed(&rs.explain_with(&token, &options).unwrap()).unwrap();
     assert_eq!((name, detail.as_str()), ("audience", "WrongAudience: expected billing"));

@@ -70,7 +70,6 @@ fn what_is_no_proper_answer_fails_closed() {
         r#"{"active":false,"active":true}"#,
         r#"{"active":true,"active":true}"#,
         r#"{"active":true,"exp":"soon"}"#,
-        r#"{"active":true,"exp":null}"#,
         r#"{"active":true,"exp":1e400}"#,
         r#"{"active":true,"iss":1}"#,
         r#"{"active":true,"sub":[]}"#,
@@ -337,5 +336,5 @@ fn token_info_serializes_as_the_answer_that_came() {
     let answer = r#"{"active":true,"sub":"u1","tenant":{"id":7}}"#;
     let Introspection::Active(info) = answered(answer).unwrap() else { panic!("inactive") };
     assert_eq!(serde_json::to_string(&info).unwrap(), r#"{"active":true,"sub":"u1","tenant":{"id":7}}"#);
-    assert!(answered(r#"{"active":true,"sub":null}"#).is_err());
+    assert!(answered(r#"{"active":true,"sub":7}"#).is_err());
 }

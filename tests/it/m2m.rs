@@ -186,7 +186,6 @@ fn an_answer_without_what_it_must_carry_is_an_invalid_response() {
         r#"{"access_token":"a b","token_type":"Bearer"}"#,
         r#"{"access_token":"t\n","token_type":"Bearer"}"#,
         r#"{"access_token":"t","token_type":"Bearer","expires_in":-1}"#,
-        r#"{"access_token":"t","token_type":"Bearer","expires_in":null}"#,
         r#"{"access_token":"t","token_type":"Bearer","expires_in":1e400}"#,
         r#"{"access_token":"t","token_type":"Bearer","scope":1}"#,
         r#"{"access_token":"t","token_type":"Bearer","access_token":"u"}"#,

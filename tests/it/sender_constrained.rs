@@ -30,7 +30,6 @@ fn bindings() -> Vec<Json> {
         Json::object::<&str, Json>([]),
         Json::from("text"),
         Json::from(false),
-        Json::null(),
         Json::from(vec![1, 2]),
     ]
 }

@@ -410,7 +410,7 @@ fn kind(result: Result<aero2::Claims, Error>) -> TokenErrorKind {
 
 #[test]
 fn a_token_of_every_algorithm_just_works_and_its_bad_twins_do_not() {
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         let test = TestIssuer::new();
         let rs = recorded(&test).resource_server().build().unwrap();
         assert!(rs.verify_token(&test.token().sign()).is_ok(), "the keys are cached before the algorithm is in use");

@@ -33,20 +33,17 @@ fn the_issuers_other_tokens_are_refused() {
 #[test]
 fn a_claim_of_the_wrong_type_is_refused_even_where_nobody_asks_for_it() {
     for name in ["iss", "sub", "jti", "client_id", "token_use"] {
-        for value in ["null", "true", "0", "1.5", "1e400", "[]", "{}", r#"["access"]"#, r#"["https://victim.example"]"#]
-        {
+        for value in ["true", "0", "1.5", "1e400", "[]", "{}", r#"["access"]"#, r#"["https://victim.example"]"#] {
             row(name, value, InvalidClaim);
         }
     }
     for name in ["exp", "nbf", "iat"] {
-        for value in ["null", "true", "[]", "{}", r#""123""#, r#""1800003600""#, "[1800003600]", r#""""#] {
+        for value in ["true", "[]", "{}", r#""123""#, r#""1800003600""#, "[1800003600]", r#""""#] {
             row(name, value, InvalidClaim);
         }
     }
     for name in ["aud", "scope", "scp"] {
-        for value in
-            ["null", "true", "0", "{}", "[null]", "[1]", r#"["orders",1]"#, r#"[["orders"]]"#, r#"[{"orders":1}]"#]
-        {
+        for value in ["true", "0", "{}", "[null]", "[1]", r#"["orders",1]"#, r#"[["orders"]]"#, r#"[{"orders":1}]"#] {
             row(name, value, InvalidClaim);
         }
     }
@@ -231,9 +228,7 @@ fn a_scope_is_a_whole_word() {
 /// RFC 7800: such a token is worth nothing without its key, and a bearer has shown none.
 #[test]
 fn a_token_bound_to_a_key_is_no_bearer_token() {
-    for value in
-        [r#"{"jkt":"AA"}"#, r#"{"x5t#S256":"AA"}"#, r#"{"jwk":{}}"#, "{}", "null", "[]", r#""x""#, "0", "false"]
-    {
+    for value in [r#"{"jkt":"AA"}"#, r#"{"x5t#S256":"AA"}"#, r#"{"jwk":{}}"#, "{}", "[]", r#""x""#, "0", "false"] {
         row("cnf", value, SenderConstrained);
     }
 }

@@ -1,9 +1,11 @@
 //! Attacks by way of the key set, and on which key a token gets. The key decides what it is for, the token only asks.
 
 use aero2::TokenErrorKind::{AmbiguousKey, BadSignature, UnfitKey, UnknownKey, UnsupportedAlgorithm};
+use aero2::jose::{Jwk, JwkSet};
 use aero2::{Error, NetworkErrorKind, TokenErrorKind};
+use base64::Engine as _;
 use ring::hmac;
-use ring::signature::KeyPair as _;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use super::Attack;
 use super::forge::{
@@ -40,10 +42,10 @@ fn a_private_key_in_the_set_is_as_if_it_were_not_there() {
     for (name, algorithm, members) in [
         ("RSA, d", "RS256", format!(r#"{},"d":"AQAB""#, rsa_members(&n, &e))),
         ("RSA, p", "RS256", format!(r#"{},"p":"AQAB""#, rsa_members(&n, &e))),
-        ("RSA, oth", "RS256", format!(r#"{},"oth":[]"#, rsa_members(&n, &e))),
+        ("RSA, oth", "RS256", format!(r#"{},"oth":[{{}}]"#, rsa_members(&n, &e))),
         ("EC, d", "ES256", format!(r#"{},"d":"AQAB""#, members("p256"))),
         ("OKP, d", "EdDSA", format!(r#"{},"d":"{}""#, members("ed"), b64([7; 32]))),
-        ("OKP, d of the wrong type", "EdDSA", format!(r#"{},"d":null"#, members("ed"))),
+        ("OKP, d of the wrong type", "EdDSA", format!(r#"{},"d":[]"#, members("ed"))),
         ("OKP, d by an escape", "EdDSA", format!(r#"{},"\u0064":"AA""#, members("ed"))),
         ("k", "EdDSA", format!(r#"{},"k":"AA""#, members("ed"))),
     ] {
@@ -83,7 +85,6 @@ fn a_key_is_for_its_own_algorithm_use_and_operations_alone() {
         ("RS256", "rsa", r#""alg":"none""#),
         ("RS256", "rsa", r#""alg":"rs256""#),
         ("RS256", "rsa", r#""alg":"""#),
-        ("RS256", "rsa", r#""alg":null"#),
         ("RS256", "rsa", r#""alg":["RS256"]"#),
         ("RS256", "rsa", r#""alg":"ES256""#),
         ("ES256", "p256", r#""alg":"ES384""#),
@@ -92,20 +93,21 @@ fn a_key_is_for_its_own_algorithm_use_and_operations_alone() {
         ("EdDSA", "ed", r#""use":"enc""#),
         ("EdDSA", "ed", r#""use":"SIG""#),
         ("EdDSA", "ed", r#""use":"""#),
-        ("EdDSA", "ed", r#""use":null"#),
         ("EdDSA", "ed", r#""use":["sig"]"#),
         ("EdDSA", "ed", r#""key_ops":["sign"]"#),
         ("EdDSA", "ed", r#""key_ops":["encrypt","wrapKey"]"#),
         ("EdDSA", "ed", r#""key_ops":[]"#),
         ("EdDSA", "ed", r#""key_ops":"verify""#),
         ("EdDSA", "ed", r#""key_ops":["verify",1]"#),
-        ("EdDSA", "ed", r#""key_ops":null"#),
         ("EdDSA", "ed", r#""use":"enc","key_ops":["verify"]"#),
         ("EdDSA", "ed", r#""use":"sig","key_ops":["encrypt"]"#),
     ] {
         one(format!("{bound},{}", members(kid))).row(&format!("{algorithm} with {bound}"), &for_k(algorithm), UnfitKey);
     }
-    for bound in [r#""use":"sig""#, r#""key_ops":["verify"]"#, r#""alg":"EdDSA""#, r#""alg":"Ed25519","use":"sig""#] {
+    let nulls = r#""alg":null,"use":null,"key_ops":null,"d":null,"oth":[],"x5c":null"#;
+    for bound in
+        [nulls, r#""use":"sig""#, r#""key_ops":["verify"]"#, r#""alg":"EdDSA""#, r#""alg":"Ed25519","use":"sig""#]
+    {
         one(format!("{bound},{}", members("ed"))).accepted(bound, &for_k("EdDSA"));
     }
 }
@@ -121,14 +123,12 @@ fn a_weak_or_broken_rsa_key_is_unfit() {
         ("8 bits", vec![0xfb], e.clone()),
         ("16384 bits", n.repeat(8), e.clone()),
         ("even modulus", even, e.clone()),
-        ("a leading zero", [&[0], &n[..]].concat(), e.clone()),
         ("n of nothing", Vec::new(), e.clone()),
         ("e of nothing", n.clone(), Vec::new()),
         ("e = 0", n.clone(), vec![0]),
         ("e = 1: every signature is its own message", n.clone(), vec![1]),
         ("e = 2", n.clone(), vec![2]),
         ("e even", n.clone(), vec![1, 0, 0]),
-        ("e with a leading zero", n.clone(), vec![0, 1, 0, 1]),
         ("e as long as n", n.clone(), n.clone()),
     ] {
         one(rsa_members(&n, &e)).row(name, &for_k("RS256"), UnfitKey);
@@ -136,7 +136,7 @@ fn a_weak_or_broken_rsa_key_is_unfit() {
     for members in [
         r#""kty":"RSA","e":"AQAB""#.to_owned(),
         format!(r#""kty":"RSA","n":"{}""#, b64(&n)),
-        format!(r#""kty":"RSA","n":"{}=","e":"AQAB""#, b64(&n)),
+        format!(r#""kty":"RSA","n":"{} ","e":"AQAB""#, b64(&n)),
         format!(r#""kty":"RSA","n":"{}","e":65537"#, b64(&n)),
         format!(r#""kty":"rsa","n":"{}","e":"AQAB""#, b64(&n)),
         format!(r#""n":"{}","e":"AQAB""#, b64(&n)),
@@ -171,10 +171,10 @@ fn a_point_that_is_none_is_unfit() {
         ("infinity", "ES256", ec("P-256", &[0; 32], &[0; 32])),
         ("x = p", "ES256", ec("P-256", &field, y)),
         ("a short x", "ES256", ec("P-256", &x[1..], y)),
-        ("a long x", "ES256", ec("P-256", &[&[0], x].concat(), y)),
+        ("a long x", "ES256", ec("P-256", &[&[1], x].concat(), y)),
         ("no x", "ES256", ec("P-256", &[], y)),
         ("a short y", "ES256", ec("P-256", x, &y[1..])),
-        ("a long y", "ES256", ec("P-256", x, &[&[0], y].concat())),
+        ("a long y", "ES256", ec("P-256", x, &[&[1], y].concat())),
         ("no y", "ES256", ec("P-256", x, &[])),
         ("the bytes of both, parted elsewhere", "ES256", ec("P-256", &x[..31], &[&x[31..], y].concat())),
         ("both swapped", "ES256", ec("P-256", y, x)),
@@ -258,5 +258,79 @@ fn in_a_mixed_set_each_token_gets_the_key_that_it_names_and_no_other() {
     }
     let null = Attack::on(&set([format!(r#""kid":null,{ours}"#)]));
     null.row("a kid of null is no kid to be named by", &for_k("EdDSA"), UnknownKey);
-    null.row("and a key with a broken member is not used", &kidless, UnfitKey);
+    null.accepted("and counts as absent", &kidless);
+    let broken = Attack::on(&set([format!(r#""kid":7,{ours}"#)]));
+    broken.row("a key with a broken member is not used", &kidless, UnfitKey);
+}
+
+#[test]
+fn key_material_counts_by_its_value() {
+    let (n, e) = rsa_numbers();
+    let zeros = |bytes: &[u8]| [&[0, 0], bytes].concat();
+    let standard = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    let (x, y) = coordinates(&keys().p256);
+    let (x384, y384) = coordinates(&keys().p384);
+    let ec = |crv: &str, x: &str, y: &str| format!(r#""kty":"EC","crv":"{crv}","x":"{x}","y":"{y}""#);
+    for (name, algorithm, members) in [
+        ("leading zeros of n", "RS256", rsa_members(&zeros(&n), &e)),
+        ("leading zeros of e", "PS384", rsa_members(&n, &[0, 1, 0, 1])),
+        ("padding", "RS256", format!(r#""kty":"RSA","n":"{}==","e":"AQAB""#, b64(&n))),
+        ("standard base64", "RS256", format!(r#""kty":"RSA","n":"{}","e":"AQAB""#, standard(&n))),
+        ("a long x", "ES256", ec("P-256", &b64(zeros(x)), &b64(y))),
+        ("a long y", "ES384", ec("P-384", &b64(x384), &b64(zeros(y384)))),
+        ("standard base64 of coordinates", "ES256", ec("P-256", &standard(x), &standard(y))),
+    ] {
+        one(members).accepted(name, &for_k(algorithm));
+    }
+    one(ed_members(&[&[0], keys().ed.public_key().as_ref()].concat())).row(
+        "an OKP x is its bytes",
+        &for_k("EdDSA"),
+        UnfitKey,
+    );
+}
+
+#[test]
+fn a_short_coordinate_is_filled_up_with_zeros() {
+    let (x, y) = std::iter::repeat_with(new_p256).find(|(x, y)| x[0] == 0 || y[0] == 0).unwrap();
+    let trimmed = |bytes: &[u8]| b64(bytes.iter().copied().skip_while(|byte| *byte == 0).collect::<Vec<u8>>());
+    let jwk = format!(r#"{{"kty":"EC","crv":"P-256","x":"{}","y":"{}"}}"#, trimmed(&x), trimmed(&y));
+    assert!(jwk.parse::<Jwk>().unwrap().verification_key().is_ok());
+}
+
+fn new_p256() -> (Vec<u8>, Vec<u8>) {
+    let rng = ring::rand::SystemRandom::new();
+    let key = ring::agreement::EphemeralPrivateKey::generate(&ring::agreement::ECDH_P256, &rng).unwrap();
+    let point = key.compute_public_key().unwrap();
+    let (x, y) = point.as_ref()[1..].split_at(32);
+    (x.to_vec(), y.to_vec())
+}
+
+#[test]
+fn four_keys_of_one_kid_are_tried_and_no_more() {
+    let other = |n: u8| ed_members(Ed25519KeyPair::from_seed_unchecked(&[n; 32]).unwrap().public_key().as_ref());
+    let (ours, rsa) = (members("ed"), members("rsa"));
+    let named = |members: &str| format!(r#""kid":"k",{members}"#);
+    let with_ours_at = |at: usize| {
+        let mut keys: Vec<String> = (1..6).map(|n| named(&other(n))).collect();
+        keys.insert(at, named(&ours));
+        keys.insert(0, named(&rsa));
+        Attack::on(&set(keys))
+    };
+    with_ours_at(3).accepted("the fourth that fits", &for_k("EdDSA"));
+    with_ours_at(4).row("the fifth", &for_k("EdDSA"), BadSignature);
+}
+
+#[test]
+fn the_first_hundred_usable_keys_are_used() {
+    let key = |kid: &str, members: &str| format!(r#"{{"kid":"{kid}",{members}}}"#);
+    let broken: Vec<String> = (0..50).map(|n| key(&format!("broken-{n}"), r#""kty":"OKP""#)).collect();
+    let good: Vec<String> = (0..102).map(|n| key(&format!("good-{n}"), &members("ed"))).collect();
+    let keys = [broken, good, vec![r#"{"kty":"oct","kid":"good-0","k":"AA"}"#.to_owned()]].concat();
+    let set: JwkSet = format!(r#"{{"keys":[{}]}}"#, keys.join(",")).parse().unwrap();
+    assert_eq!((set.len(), set.skipped(), set.skipped_reasons().count()), (100, 53, 53));
+    assert!(set.find("good-99").is_some() && set.find("good-100").is_none());
+    let reasons: Vec<String> = set.skipped_reasons().collect();
+    assert!(reasons[0].contains("member crv"), "{}", reasons[0]);
+    assert!(reasons[50].contains("more than 100"), "{}", reasons[50]);
+    assert!(reasons[52].contains("symmetric"), "{}", reasons[52]);
 }
