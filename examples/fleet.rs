@@ -14,13 +14,13 @@ use std::time::Duration;
 mod backoff;
 #[path = "../src/m2m/schedule.rs"]
 #[expect(dead_code, reason = "no two callers of one client look at once")]
-mod plan;
+mod schedule;
 #[path = "../src/time.rs"]
 #[expect(dead_code, unreachable_pub, reason = "the clock of a fleet is a number")]
 mod time;
 
 use backoff::Backoff;
-use plan::{Moment, Phase, Plan, Schedule, Spread};
+use schedule::{Jitter, Plan, Schedule};
 use time::Now;
 
 const CLIENTS: u32 = 100_000;
@@ -67,7 +67,7 @@ enum Story {
 
 struct Client {
     schedule: Option<Schedule>,
-    phase: Phase,
+    jitter: Jitter,
     backoff: Backoff,
     /// When in each period it calls.
     offset: u64,
@@ -92,8 +92,8 @@ impl Fleet {
         let (mut clients, mut calls) = (Vec::new(), BinaryHeap::new());
         for number in 0..CLIENTS {
             let offset = random.below(period);
-            let phase = if story == Story::Restart { Phase::default() } else { Phase::Settled };
-            clients.push(Client { schedule: None, phase, backoff: Backoff::default(), offset, period });
+            let jitter = if story == Story::Restart { Jitter::First } else { Jitter::Narrow };
+            clients.push(Client { schedule: None, jitter, backoff: Backoff::default(), offset, period });
             let start = if story == Story::Restart { 0 } else { random.below(MEAN_PERIOD_MS) };
             calls.push(Reverse((next_call(start, offset, period), number)));
         }
@@ -117,7 +117,7 @@ impl Fleet {
             if down {
                 // The back-off has its jitter in any case.
                 client.backoff.failed(at(now), None, self.random.draw());
-                client.phase = client.phase.failed();
+                client.jitter = client.jitter.after_failure();
             } else {
                 client.mint(now, self.policy, draw);
             }
@@ -129,16 +129,14 @@ impl Fleet {
 
 impl Client {
     fn mint(&mut self, now: u64, policy: Policy, draw: f64) {
-        let (spread, phase) = self.phase.minted();
-        let spread = match policy {
-            Policy::NoJitter | Policy::FivePercent => Spread::Narrow,
-            Policy::Library => spread,
-            Policy::FirstTokenToo if self.phase == Phase::Settled => Spread::Narrow,
-            Policy::FirstTokenToo => Spread::Wide,
+        let jitter = match policy {
+            Policy::NoJitter | Policy::FivePercent => Jitter::Narrow,
+            Policy::FirstTokenToo if self.jitter == Jitter::First => Jitter::Wide,
+            Policy::Library | Policy::FirstTokenToo => self.jitter,
         };
-        self.phase = if matches!(policy, Policy::FirstTokenToo) { Phase::Settled } else { phase };
+        self.jitter = jitter.after_token();
         self.backoff.succeeded();
-        self.schedule = Some(Schedule::new(Duration::from_secs(u64::from(LIFETIME)), moment(now), spread, draw));
+        self.schedule = Some(Schedule::new(Duration::from_secs(u64::from(LIFETIME)), at(now), jitter, draw));
     }
 
     /// The next call that finds more to do than to take the token: it is due, and no back-off forbids to ask.
@@ -150,12 +148,12 @@ impl Client {
         let stride = (STEADY_MS / self.period).max(1) * self.period;
         let mut earliest = call;
         let mut seen = *schedule;
-        while seen.plan(moment(call)) == Plan::Serve {
+        while seen.plan(at(call)) == Plan::Serve {
             *schedule = seen;
             earliest = call + self.period;
             call += stride;
         }
-        let due = |at: &u64| { *schedule }.plan(moment(*at)) != Plan::Serve;
+        let due = |call: &u64| { *schedule }.plan(at(*call)) != Plan::Serve;
         let steps = (call - earliest) / self.period;
         (0..steps).map(|step| earliest + step * self.period).find(due).unwrap_or(call)
     }
@@ -166,11 +164,7 @@ fn next_call(earliest: u64, offset: u64, period: u64) -> u64 {
 }
 
 fn at(millis: u64) -> Now {
-    Now { wall: None, monotonic: Duration::from_millis(millis) }
-}
-
-fn moment(millis: u64) -> Moment {
-    Moment { monotonic: Duration::from_millis(millis), wall: None }
+    Now { monotonic: Duration::from_millis(millis), wall: None }
 }
 
 /// SplitMix64: the same day on every machine.

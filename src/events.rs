@@ -69,19 +69,17 @@ pub enum Event {
         /// The cause, if the file cannot be read or written.
         error: Option<Arc<io::Error>>,
     },
-    /// A token file was not used because it is damaged or others may have written it. The issuer is asked instead. Feature
-    /// `file-cache`.
-    #[cfg(feature = "file-cache")]
+    /// A token file or store was not used: it is damaged, others may have written it, or it cannot be locked. The issuer is asked
+    /// instead.
     #[non_exhaustive]
     TokenFileRefused {
-        /// Why.
+        /// Why; for a file with its path.
         error: Arc<io::Error>,
     },
-    /// A token file could not be written, so other processes have to ask for tokens of their own. Feature `file-cache`.
-    #[cfg(feature = "file-cache")]
+    /// A token file or store could not be written, so other processes have to ask for tokens of their own.
     #[non_exhaustive]
     TokenFileNotWritten {
-        /// Why.
+        /// Why; for a file with its path.
         error: Arc<io::Error>,
     },
     /// Renewing a token early failed, and the old token, which is still valid, stays in use.
@@ -109,9 +107,7 @@ impl fmt::Display for Event {
                 write!(f, " not used: {problem}")?;
                 error.iter().try_for_each(|error| write!(f, ": {error}"))
             }
-            #[cfg(feature = "file-cache")]
             Self::TokenFileRefused { error } => write!(f, "token file not used: {error}"),
-            #[cfg(feature = "file-cache")]
             Self::TokenFileNotWritten { error } => write!(f, "token file not written: {error}"),
             Self::OldTokenServed {} => f.write_str("early refresh failed, the old token serves on"),
         }
@@ -303,7 +299,6 @@ fn counted_by(event: &Event) -> Option<Count> {
         | Event::OldTokenServed {}
         | Event::ClockSkew { .. }
         | Event::SnapshotRefused { .. } => return None,
-        #[cfg(feature = "file-cache")]
         Event::TokenFileRefused { .. } | Event::TokenFileNotWritten { .. } => return None,
         Event::StaleKeysServed {} => Count::StaleKeysServed,
         Event::UnknownKidRefused {} => Count::UnknownKidRefused,

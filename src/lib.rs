@@ -139,10 +139,13 @@ pub use introspection::response::{Introspection, TokenInfo};
 pub use introspection::{Introspector, IntrospectorBuilder};
 pub use issuer::Issuer;
 pub use issuer::builder::IssuerBuilder;
-pub use m2m::M2mClient;
 pub use m2m::builder::M2mClientBuilder;
 pub use m2m::token::AccessToken;
+#[cfg(feature = "file-cache")]
+pub use m2m::token_file::TokenFile;
 pub use m2m::token_request::TokenOptions;
+pub use m2m::token_store::{StoreLock, TokenStore};
+pub use m2m::{Attempt, M2mClient};
 pub use oauth::TokenTypeHint;
 pub use resource_server::ResourceServer;
 pub use resource_server::builder::ResourceServerBuilder;

@@ -3,31 +3,30 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::cache::single_flight::Which;
 use crate::client_auth::Client;
-use crate::crypto::jitter;
 use crate::error::{Endpoint, Error};
 use crate::events::Event;
 use crate::issuer::Issuer;
 use crate::issuer::http_client::body_text;
-use crate::m2m::sharing::Sharing;
+use crate::m2m::shared_tokens::{SharedTokens, refused};
 use crate::m2m::token::AccessToken;
-use crate::m2m::token_cache::{Freshness, Landing, Lookup, Outcome, TokenCache, TokenFlight};
+use crate::m2m::token_cache::entry::Freshness;
+use crate::m2m::token_cache::{FetchToken, Fetched, TokenCache};
 use crate::m2m::token_request::{Params, TokenOptions, TokenRequest};
 use crate::m2m::token_response::{Minted, parse_response};
-use crate::m2m::wish::{Obtained, Wish};
 use crate::time::{Deadline, Now};
 
 pub(crate) mod builder;
 pub(crate) mod schedule;
-pub(crate) mod sharing;
+pub(crate) mod shared_tokens;
+pub(crate) mod stored;
 pub(crate) mod token;
 pub(crate) mod token_cache;
 #[cfg(feature = "file-cache")]
 pub(crate) mod token_file;
 pub(crate) mod token_request;
 pub(crate) mod token_response;
-pub(crate) mod wish;
+pub(crate) mod token_store;
 
 /// Gets access tokens for calling other services (client_credentials, RFC 6749 §4.4), and keeps them until shortly before they
 /// expire.
@@ -65,24 +64,13 @@ struct Inner {
     client: Client,
     default_scope: Option<String>,
     params: Params,
-    /// What [`M2mClient::access_token`] asks for.
+    /// The request of [`M2mClient::access_token`].
     default: Arc<TokenRequest>,
     cache: TokenCache,
-    sharing: Sharing,
+    shared: Option<SharedTokens>,
 }
 
 impl M2mClient {
-    fn new(
-        issuer: Issuer,
-        client: Client,
-        default_scope: Option<String>,
-        params: Params,
-        sharing: Sharing,
-    ) -> Result<Self, Error> {
-        let default = Arc::new(TokenRequest::new(&TokenOptions::new(), default_scope.as_deref(), &params)?);
-        Ok(Self(Arc::new(Inner { issuer, client, default_scope, params, default, cache: TokenCache::new(), sharing })))
-    }
-
     /// A token for the default scope.
     ///
     /// # Errors
@@ -91,7 +79,7 @@ impl M2mClient {
     /// ([`retry_after`](Error::retry_after) says for how long). [`Error::Config`] if the secret cannot be read. [`Error::Clock`]
     /// if the client authenticates with a [`PrivateKeyJwt`](crate::PrivateKeyJwt) and the wall clock is not set.
     pub fn access_token(&self) -> Result<AccessToken, Error> {
-        self.0.get(&self.0.default, Freshness::Any)
+        self.0.cache.get(&self.0.default, Freshness::Any, &*self.0)
     }
 
     /// A token with `options` for this one call.
@@ -99,134 +87,170 @@ impl M2mClient {
     /// # Errors
     /// As [`access_token`](Self::access_token); also [`Error::Config`] for a malformed scope or a parameter that this crate sets itself.
     pub fn access_token_with(&self, options: &TokenOptions) -> Result<AccessToken, Error> {
-        let want = if options.force_refresh { Freshness::Fresh } else { Freshness::Any };
+        let freshness = if options.force_refresh { Freshness::Fresh } else { Freshness::Any };
         if options.asks_for_defaults() {
-            return self.0.get(&self.0.default, want);
+            return self.0.cache.get(&self.0.default, freshness, &*self.0);
         }
-        let asked = TokenRequest::new(options, self.0.default_scope.as_deref(), &self.0.params)?;
-        self.0.get(&Arc::new(asked), want)
+        let request = TokenRequest::new(options, self.0.default_scope.as_deref(), &self.0.params)?;
+        self.0.cache.get(&Arc::new(request), freshness, &*self.0)
+    }
+
+    /// Calls a service with a token. If the service answers 401 ([`Attempt::Unauthorized`]), the token is
+    /// [rejected](Self::reject) and `send` is called once more with a new one; the second answer is returned as it is. A new token
+    /// that is refused as well stays in use: until it is due, a 401 requests no token, so a service that always answers 401 costs one
+    /// extra token request per token, not per call.
+    ///
+    /// ```
+    /// use aero2::{AccessToken, Attempt};
+    /// # let test = aero2::testing::TestIssuer::new();
+    /// # test.register_client("svc-orders", "secret", ["api:read"]);
+    /// # let m2m = test.issuer().m2m_client("svc-orders", "secret").build()?;
+    /// # let get = |token: &AccessToken| (200, token.authorization_header());
+    /// let answer = m2m.call(|token: &AccessToken| match get(token) {
+    ///     answer @ (401, _) => Attempt::Unauthorized(answer),
+    ///     answer => Attempt::Done(answer),
+    /// })?;
+    /// assert_eq!(answer.0, 200);
+    /// # Ok::<(), aero2::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`access_token`](Self::access_token), for either token.
+    pub fn call<T>(&self, mut send: impl FnMut(&AccessToken) -> Attempt<T>) -> Result<T, Error> {
+        let token = self.access_token()?;
+        let answer = match send(&token) {
+            Attempt::Done(answer) => return Ok(answer),
+            Attempt::Unauthorized(answer) => answer,
+        };
+        self.reject(&token);
+        let next = self.access_token()?;
+        if next.digest() == token.digest() {
+            return Ok(answer);
+        }
+        match send(&next) {
+            Attempt::Done(answer) => Ok(answer),
+            Attempt::Unauthorized(answer) => {
+                self.0.cache.note_rejected(&next);
+                Ok(answer)
+            }
+        }
     }
 
     /// Forgets every token. Later calls ask for new ones, even while a request is in progress: its token goes to the callers that
     /// were waiting for it and is not kept. A `Retry-After` or a refusal from the issuer is not forgotten.
     pub fn clear_cache(&self) {
-        self.0.cache.clear(self.0.issuer.now());
-        self.0.emit(self.0.sharing.clear());
+        let now = self.0.issuer.now();
+        self.0.cache.clear(now);
+        if let Some(event) = self.0.shared.as_ref().and_then(|shared| shared.clear(now)) {
+            self.0.emit(&event);
+        }
     }
 
     /// Reports that a service answered 401 to this token, so that the next call gets another one. Nothing happens if the cache
     /// already has another token, or if this same token was rejected before and the issuer returned it again.
     pub fn reject(&self, token: &AccessToken) {
-        if self.0.cache.reject(token) {
-            self.0.emit(self.0.sharing.forget(token));
+        let mut events = Vec::new();
+        for request in self.0.cache.reject(token) {
+            self.0.discard(&request, token, &mut events);
         }
+        events.iter().for_each(|event| self.0.emit(event));
+    }
+}
+
+/// How a service answered to a token; what [`M2mClient::call`] needs to know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt<T> {
+    /// The service accepted the token, or failed for another reason.
+    Done(T),
+    /// The service refused the token: it answered 401.
+    Unauthorized(T),
+}
+
+impl FetchToken for Inner {
+    fn now(&self) -> Now {
+        self.issuer.now()
+    }
+
+    fn deadline(&self) -> Deadline {
+        self.issuer.deadline()
+    }
+
+    fn refresh_deadline(&self) -> Deadline {
+        self.issuer.deadline().or_earlier(self.issuer.refresh_deadline())
+    }
+
+    /// From the issuer, or, if tokens are shared, from the store: look, lock, look again, ask, store.
+    fn fetch(
+        &self,
+        request: &TokenRequest,
+        freshness: Freshness,
+        deadline: Deadline,
+        events: &mut Vec<Event>,
+    ) -> Fetched {
+        // A store says by the wall clock when its tokens end.
+        let shared = self.shared.as_ref().filter(|_| self.issuer.now().wall.is_some());
+        let Some(shared) = shared else { return self.request(request, freshness, deadline) };
+        // Most of the time there is something to read and no need of the lock. A failure is told by the second look.
+        if let Some(found) = self.find(shared, request, freshness, &mut Vec::new()) {
+            return found;
+        }
+        let _lock = shared.lock(request, deadline, events);
+        if let Some(found) = self.find(shared, request, freshness, events) {
+            return found;
+        }
+        let fetched = self.request(request, freshness, deadline);
+        shared.store(request, &self.client, &fetched, events);
+        fetched
+    }
+
+    fn discard(&self, request: &TokenRequest, token: &AccessToken, events: &mut Vec<Event>) {
+        events.extend(self.shared.as_ref().and_then(|shared| shared.remove(request, token)));
+    }
+
+    fn emit(&self, event: &Event) {
+        self.issuer.events().emit(event);
     }
 }
 
 impl Inner {
-    fn get(&self, asked: &Arc<TokenRequest>, want: Freshness) -> Outcome {
-        match self.cache.look(asked, want, self.issuer.now()) {
-            Lookup::Serve(token) => Ok(token),
-            Lookup::Refuse(error) => Err(error),
-            Lookup::Refresh(token, flight) => {
-                let deadline = self.issuer.deadline().or_earlier(self.issuer.refresh_deadline());
-                let errand = Errand { asked, want, flight: &flight };
-                let mut events = Vec::new();
-                let landed = flight.run_if_idle(|| self.lookup(&errand), || self.fetch(&errand, deadline, &mut events));
-                self.emit(events);
-                landed.map_or(Ok(token), |landing| landing.outcome)
-            }
-            Lookup::Fetch(flight) => {
-                let deadline = self.issuer.deadline();
-                let errand = Errand { asked, want, flight: &flight };
-                let which = if want == Freshness::Fresh { Which::Next } else { Which::Current };
-                let mut events = Vec::new();
-                let accepts = |landing: &Landing| landing.serves(want);
-                let fetch = || self.fetch(&errand, deadline, &mut events);
-                let landed = flight.run(which, deadline.into(), accepts, || self.lookup(&errand), fetch);
-                self.emit(events);
-                landed.map_or_else(|reason| Err(reason.error(Endpoint::Token)), |landing| landing.outcome)
-            }
+    /// What another process has got from the issuer.
+    fn find(
+        &self,
+        shared: &SharedTokens,
+        request: &TokenRequest,
+        freshness: Freshness,
+        events: &mut Vec<Event>,
+    ) -> Option<Fetched> {
+        let requested = self.issuer.now();
+        let found = if freshness == Freshness::Any { shared.find(request, requested) } else { Ok(None) };
+        let token = found.unwrap_or_else(|error| {
+            events.push(refused(error));
+            None
+        });
+        if let Some(minted) = token.filter(|minted| !self.cache.is_spent(request, &minted.token)) {
+            return Some(Fetched { outcome: Ok(minted), requested, from_issuer: false });
         }
+        let refusal = shared.find_refusal(request, &self.client, requested).unwrap_or_default()?;
+        Some(Fetched { outcome: Err(refusal), requested, from_issuer: false })
     }
 
-    /// What another flight has published since the caller's own look-up.
-    fn lookup(&self, errand: &Errand<'_>) -> Option<Landing> {
-        match self.cache.look(errand.asked, errand.want, self.issuer.now()) {
-            Lookup::Serve(token) => Some(Landing { outcome: Ok(token), asked: false }),
-            Lookup::Refuse(error) => Some(Landing { outcome: Err(error), asked: false }),
-            Lookup::Refresh(..) | Lookup::Fetch(_) => None,
-        }
+    fn request(&self, request: &TokenRequest, freshness: Freshness, deadline: Deadline) -> Fetched {
+        let requested = self.issuer.now();
+        Fetched { outcome: self.mint(request, freshness, requested, deadline), requested, from_issuer: true }
     }
 
-    /// Asks and stores. The events are for after the flight, so that no handler makes its waiters wait.
-    fn fetch(&self, errand: &Errand<'_>, deadline: Deadline, events: &mut Vec<Event>) -> Landing {
-        let (obtained, of_sharing) = self.obtain(errand, deadline);
-        let landing = match obtained {
-            Ok(obtained) => self.store(errand, obtained, events),
-            Err(error) => self.fail(errand, error, events),
-        };
-        events.extend(of_sharing);
-        landing
-    }
-
-    fn store(&self, errand: &Errand<'_>, obtained: Obtained, events: &mut Vec<Event>) -> Landing {
-        let kept = self.cache.store(errand.asked, errand.flight, &obtained, jitter());
-        let Obtained { minted, from_issuer, .. } = obtained;
-        events.extend(from_issuer.then_some(Event::TokenMinted {}));
-        if !kept {
-            // The cache was cleared meanwhile, and this token may have come to where others find it after that.
-            events.extend(self.sharing.clear());
-        }
-        Landing { outcome: Ok(minted.token), asked: from_issuer }
-    }
-
-    fn fail(&self, errand: &Errand<'_>, error: Error, events: &mut Vec<Event>) -> Landing {
-        let now = self.issuer.now();
-        self.cache.fail(errand.asked, errand.flight, &error, now, jitter());
-        let old = match self.cache.look(errand.asked, errand.want, now) {
-            Lookup::Serve(old) | Lookup::Refresh(old, _) => Some(old),
-            Lookup::Fetch(_) | Lookup::Refuse(_) => None,
-        };
-        events.push(Event::MintFailed { error: error.clone() });
-        match old {
-            Some(old) => {
-                events.push(Event::OldTokenServed {});
-                Landing { outcome: Ok(old), asked: false }
-            }
-            None => Landing { outcome: Err(error), asked: true },
-        }
-    }
-
-    fn obtain(&self, errand: &Errand<'_>, deadline: Deadline) -> (Result<Obtained, Error>, Vec<Event>) {
-        let fresh = errand.want == Freshness::Fresh;
-        self.sharing.obtain(&Wish {
-            asked: errand.asked,
-            accepts: &|token| !fresh && !self.cache.is_spent(errand.asked, token),
-            deadline,
-            now: &|| self.issuer.now(),
-            mint: &|at| self.mint(errand, at, deadline),
-        })
-    }
-
-    fn emit(&self, events: impl IntoIterator<Item = Event>) {
-        events.into_iter().for_each(|event| self.issuer.events().emit(&event));
-    }
-
-    fn mint(&self, errand: &Errand<'_>, now: Now, deadline: Deadline) -> Result<Minted, Error> {
-        let (asked, heed) = (errand.asked, errand.want.heed());
-        let response = self.issuer.oauth_request(Endpoint::Token, &self.client, &asked.form(), heed, deadline)?;
-        let read = body_text(Endpoint::Token, &response).and_then(|text| parse_response(text, asked.scope(), now));
+    fn mint(
+        &self,
+        request: &TokenRequest,
+        freshness: Freshness,
+        now: Now,
+        deadline: Deadline,
+    ) -> Result<Minted, Error> {
+        let scope = freshness.backoff_scope();
+        let response = self.issuer.oauth_request(Endpoint::Token, &self.client, &request.form(), scope, deadline)?;
+        let read = body_text(Endpoint::Token, &response).and_then(|text| parse_response(text, request.scope(), now));
         self.issuer.connection().judged(&response, read)
     }
-}
-
-/// What one call is about.
-struct Errand<'a> {
-    asked: &'a Arc<TokenRequest>,
-    want: Freshness,
-    /// The entry's flight as it was when the call looked.
-    flight: &'a TokenFlight,
 }
 
 impl fmt::Debug for M2mClient {
@@ -247,6 +271,7 @@ mod tests {
 
     use super::*;
     use crate::error::NetworkErrorKind;
+    use crate::m2m::token_cache::entry::{FlightOutcome, Lookup, Outcome, TokenFlight};
     use crate::testing::{Endpoint as At, Fault, TestIssuer};
 
     fn client(test: &TestIssuer) -> M2mClient {
@@ -255,7 +280,7 @@ mod tests {
     }
 
     fn flight(m2m: &M2mClient) -> TokenFlight {
-        match m2m.0.cache.look(&m2m.0.default, Freshness::Fresh, m2m.0.issuer.now()) {
+        match m2m.0.cache.lookup(&m2m.0.default, Freshness::Fresh, m2m.0.issuer.now()) {
             Lookup::Fetch(flight) => flight,
             _ => panic!("no flight"),
         }
@@ -367,8 +392,8 @@ mod tests {
             while flight.waiting() != 1 {
                 thread::yield_now();
             }
-            m2m.0.cache.fail(&m2m.0.default, &flight, &reentrant, m2m.0.issuer.now(), 0.5);
-            leader.finish(Landing { outcome: Err(reentrant), asked: true });
+            m2m.0.cache.fail(&m2m.0.default, &flight, reentrant.clone(), m2m.0.issuer.now(), 0.5);
+            leader.finish(FlightOutcome { outcome: Err(reentrant), fresh: true });
             waiter.join().unwrap().unwrap();
         });
     }
@@ -386,9 +411,9 @@ mod tests {
                 thread::yield_now();
             }
             // Another caller takes the next flight before the one who waits wakes up, and looks into the cache only.
-            first.finish(Landing { outcome: Ok(old.clone()), asked: true });
+            first.finish(FlightOutcome { outcome: Ok(old.clone()), fresh: true });
             if let Some(second) = flight.try_lead() {
-                second.finish(Landing { outcome: Ok(old.clone()), asked: false });
+                second.finish(FlightOutcome { outcome: Ok(old.clone()), fresh: false });
             }
             assert_ne!(insistent.join().unwrap().unwrap().expose_secret(), old.expose_secret());
         });

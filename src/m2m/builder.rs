@@ -1,13 +1,18 @@
 //! Makes an [`M2mClient`].
 
+use std::fmt;
+use std::sync::Arc;
+
 use crate::client_auth::{Client, ClientAuth};
 use crate::error::Error;
 use crate::issuer::Issuer;
-use crate::m2m::M2mClient;
-use crate::m2m::sharing::Sharing;
+use crate::m2m::shared_tokens::SharedTokens;
+use crate::m2m::token_cache::TokenCache;
 #[cfg(feature = "file-cache")]
 use crate::m2m::token_file::TokenFile;
-use crate::m2m::token_request::Params;
+use crate::m2m::token_request::{Params, TokenOptions, TokenRequest};
+use crate::m2m::token_store::TokenStore;
+use crate::m2m::{Inner, M2mClient};
 use crate::secret::SecretSource;
 
 impl Issuer {
@@ -19,8 +24,7 @@ impl Issuer {
             client: Client::new(client_id.into(), secret.into()),
             default_scope: None,
             params: Params::default(),
-            #[cfg(feature = "file-cache")]
-            token_file: None,
+            store: None,
         }
     }
 }
@@ -41,15 +45,14 @@ impl Issuer {
 /// assert!(err.to_string().contains("the client secret is empty"));
 /// # Ok::<(), aero2::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct M2mClientBuilder {
     issuer: Issuer,
     client: Client,
     default_scope: Option<String>,
     params: Params,
-    #[cfg(feature = "file-cache")]
-    token_file: Option<std::path::PathBuf>,
+    store: Option<Arc<dyn TokenStore>>,
 }
 
 impl M2mClientBuilder {
@@ -75,20 +78,28 @@ impl M2mClientBuilder {
     }
 
     /// Shares the tokens with other processes through a file, so that many processes that start at once make one token request:
-    /// for build scripts and command-line tools. Defaults to none. Feature `file-cache`.
+    /// for build scripts and command-line tools. A refusal (such as a wrong secret) is shared for as long as it is remembered, too.
+    /// Defaults to none. Feature `file-cache`.
     ///
-    /// The file and the lock beside it (`path` with `.lock` appended) are private to the user that runs the program (mode 0600).
-    /// Their directory must exist. The file contains tokens, digests of what they are for, and when they expire, but never a
+    /// The file and the two locks beside it (`path` with `.lock` and `.write.lock` appended) are private to the user that runs the
+    /// program (mode 0600). Their directory must exist and belong to this user or to root, and only its owner may write it (unless it
+    /// has the sticky bit, as `/tmp` has). The file contains tokens, digests of what they are for, and when they expire, but never a
     /// client secret. It is not used if it is damaged, not a regular file, owned by another user or writable by others
     /// ([`Event::TokenFileRefused`](crate::Event::TokenFileRefused)). In that case the issuer is asked; also if the wall clock is
     /// not set, or if another process holds the lock for longer than half of the call's
     /// [`timeout`](crate::IssuerBuilder::timeout).
     ///
-    /// Several clients may share a file. [`clear_cache`](M2mClient::clear_cache) removes it, [`reject`](M2mClient::reject)
-    /// removes that token from it, and a forced refresh replaces the token in it.
+    /// Several clients may share a file. [`clear_cache`](M2mClient::clear_cache) removes this client's tokens from it,
+    /// [`reject`](M2mClient::reject) removes that token, and a forced refresh replaces the token in it.
     #[cfg(feature = "file-cache")]
-    pub fn token_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
-        self.token_file = Some(path.into());
+    pub fn token_file(self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.token_store(TokenFile::new(path))
+    }
+
+    /// Shares the tokens with other processes through a store of your own; see [`TokenStore`]. It takes the place of a
+    /// [`token_file`](Self::token_file), and the other way round. Defaults to none.
+    pub fn token_store(mut self, store: impl TokenStore + 'static) -> Self {
+        self.store = Some(Arc::new(store));
         self
     }
 
@@ -98,13 +109,20 @@ impl M2mClientBuilder {
     /// [`Error::Config`] for an empty client id or secret, a malformed scope, or a parameter that this crate sets itself (`grant_type`,
     /// `client_id`, `client_secret`, `scope`).
     pub fn build(self) -> Result<M2mClient, Error> {
-        let client = self.client.checked()?;
-        #[cfg(feature = "file-cache")]
-        let sharing = self.token_file.map_or_else(Sharing::default, |path| {
-            Sharing::through(TokenFile::new(path, self.issuer.url(), &client.client_id))
-        });
-        #[cfg(not(feature = "file-cache"))]
-        let sharing = Sharing::default();
-        M2mClient::new(self.issuer, client, self.default_scope, self.params, sharing)
+        let Self { issuer, client, default_scope, params, store } = self;
+        let client = client.checked()?;
+        let shared = store.map(|store| SharedTokens::new(store, issuer.url(), &client.client_id));
+        let default = Arc::new(TokenRequest::new(&TokenOptions::new(), default_scope.as_deref(), &params)?);
+        let cache = TokenCache::new();
+        Ok(M2mClient(Arc::new(Inner { issuer, client, default_scope, params, default, cache, shared })))
+    }
+}
+
+impl fmt::Debug for M2mClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("M2mClientBuilder")
+            .field("issuer", &self.issuer.url())
+            .field("client_id", &self.client.client_id)
+            .finish_non_exhaustive()
     }
 }

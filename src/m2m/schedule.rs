@@ -1,14 +1,9 @@
 //! When a token is served from the cache, refreshed early, or no longer served. Pure: times and the draw are arguments, and nothing
-//! but std is imported, so that `examples/fleet.rs` runs a hundred thousand clients on this very file.
+//! but the time is imported, so that `examples/fleet.rs` runs a hundred thousand clients on this very file.
 
 use std::time::{Duration, SystemTime};
 
-/// A moment on both clocks. The wall clock counts only while it is set.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
-    pub(crate) monotonic: Duration,
-    pub(crate) wall: Option<SystemTime>,
-}
+use crate::time::Now;
 
 /// What to do for a caller who wants a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,40 +19,40 @@ pub(crate) enum Plan {
 /// When one token is due and when it ends. The jitter is drawn once, when the token is minted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
-    expiry: Moment,
+    /// The end by the monotonic clock.
+    end: Duration,
+    /// The end by the wall clock, if that was set at the request.
+    wall_end: Option<SystemTime>,
     /// How long before its end the token is due to be refreshed.
     soft: Duration,
-    /// The same by a wide spread, until that moment has come: it counts for a client that is in steady use then.
+    /// The same with the wide jitter, until that time has come: it counts for a client that is in steady use then.
     early: Option<Duration>,
-    /// The longest pause between two looks of a client in steady use.
+    /// The longest pause between two look-ups of a client in steady use.
     steady: Duration,
-    /// What was left of the life at the last look that was noted.
+    /// What was left of the life at the last look-up that was noted.
     left: Duration,
 }
 
 impl Schedule {
-    /// A token that was asked for at `asked` and lives for `lifetime`. It counts from the moment of asking: the issuer may have started
-    /// the count at any time since. `draw` is in `[0, 1)`.
-    pub(crate) fn new(lifetime: Duration, asked: Moment, spread: Spread, draw: f64) -> Self {
-        let expiry = Moment {
-            monotonic: asked.monotonic.saturating_add(lifetime),
-            // Beyond what the platform's wall clock can say, the monotonic clock alone decides.
-            wall: asked.wall.and_then(|wall| wall.checked_add(lifetime)),
-        };
+    /// A token that lives for `lifetime` from the time of the request: the issuer may have started the count at any time since. `draw`
+    /// is in `[0, 1)`.
+    pub(crate) fn new(lifetime: Duration, requested: Now, jitter: Jitter, draw: f64) -> Self {
         Self {
-            expiry,
+            end: requested.monotonic.saturating_add(lifetime),
+            // Beyond what the platform's wall clock can say, the monotonic clock alone decides.
+            wall_end: requested.wall.and_then(|wall| wall.checked_add(lifetime)),
             soft: soft_margin(lifetime, draw),
-            early: (spread == Spread::Wide).then(|| wide_margin(lifetime, draw)),
+            early: (jitter == Jitter::Wide).then(|| wide_margin(lifetime, draw)),
             steady: lifetime / STEADY_SHARE,
             left: lifetime,
         }
     }
 
-    /// The plan for a token that is held, as somebody looks at it.
-    pub(crate) fn plan(&mut self, now: Moment) -> Plan {
+    /// The plan for a cached token, and a note of this look-up.
+    pub(crate) fn plan(&mut self, now: Now) -> Plan {
         let left = self.left(now);
         if let Some(early) = self.early.take_if(|early| left <= *early) {
-            // Whoever was idle over that moment is in step with no fleet: its next request comes when its own work does.
+            // A client that was idle at that time is in step with no fleet: its next request comes when its own work does.
             if self.left.saturating_sub(left) <= self.steady {
                 self.soft = early;
             }
@@ -66,9 +61,9 @@ impl Schedule {
         self.plan_for(left)
     }
 
-    /// As [`plan`](Self::plan), for looks that come side by side; `None` for one that has to be noted. Looks count to a hundredth of
-    /// the longest pause of steady use, and no longer at all when the early moment has passed.
-    pub(crate) fn plan_unnoted(&self, now: Moment) -> Option<Plan> {
+    /// As [`plan`](Self::plan) without a note; `None` for a look-up that has to be noted. Look-ups count to a hundredth of the longest
+    /// pause of steady use, and no longer at all when the early time has passed.
+    pub(crate) fn plan_unnoted(&self, now: Now) -> Option<Plan> {
         let left = self.left(now);
         let noted = self.left.abs_diff(left) < self.steady / NOTED_SHARE;
         self.early.is_none_or(|early| noted && left > early).then(|| self.plan_for(left))
@@ -82,24 +77,14 @@ impl Schedule {
         }
     }
 
-    /// By whichever clock says less: the monotonic one stands still while the machine sleeps, the wall clock is put back and forth.
-    fn left(&self, now: Moment) -> Duration {
-        let monotonic = self.expiry.monotonic.saturating_sub(now.monotonic);
-        match (self.expiry.wall, now.wall) {
-            (Some(expiry), Some(wall)) => monotonic.min(expiry.duration_since(wall).unwrap_or_default()),
+    /// By the clock that says less: the monotonic one stands still while the machine sleeps, the wall clock is put back and forth.
+    fn left(&self, now: Now) -> Duration {
+        let monotonic = self.end.saturating_sub(now.monotonic);
+        match (self.wall_end, now.wall) {
+            (Some(end), Some(wall)) => monotonic.min(end.duration_since(wall).unwrap_or_default()),
             _ => monotonic,
         }
     }
-}
-
-/// How far the clients of a fleet spread their refreshes over a token's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Spread {
-    /// Over the last few minutes: for clients whose phases differ already, or whose token may be the only one that they ever need.
-    Narrow,
-    /// Over nearly the whole life, for a client in steady use: it takes phases apart that one cause has brought together, at the price
-    /// of half a request per client, once. A client that calls now and then has its phase from its calls, and is spared that.
-    Wide,
 }
 
 /// A minute, or half of a short life, and up to a twentieth of the life more.
@@ -122,32 +107,29 @@ fn spread_between(shortest: Duration, longest: Duration, draw: f64) -> Duration 
     shortest.saturating_add(longest.saturating_sub(shortest).mul_f64(draw.clamp(0.0, 1.0)))
 }
 
-/// What a cache entry knows of the phases of its fleet.
+/// The part of a token's life over which its refresh is spread, so that the clients of a fleet do not refresh at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// No token yet. The whole fleet may have started at once, but the first token keeps the plain promise, since most programs that
-    /// do not live long need no other.
+pub(crate) enum Jitter {
+    /// Over a twentieth of the life: the entry's first token. The whole fleet may have started at once, but most programs that do not
+    /// live long need no other token.
     #[default]
-    Start,
-    /// The next token parts this client from those with which it started, or waited for the end of an outage.
-    Crowded,
-    /// The phases differ.
-    Settled,
+    First,
+    /// Over nearly the whole life, for a client in steady use: it parts clients that started together, or waited for the end of an
+    /// outage together, at the price of half a request per client, once. A client that calls now and then is parted by its calls.
+    Wide,
+    /// Over a twentieth of the life: the clients differ already.
+    Narrow,
 }
 
-impl Phase {
-    /// The spread of a token that is minted now, and the phase after it.
-    pub(crate) fn minted(self) -> (Spread, Self) {
-        match self {
-            Self::Start => (Spread::Narrow, Self::Crowded),
-            Self::Crowded => (Spread::Wide, Self::Settled),
-            Self::Settled => (Spread::Narrow, Self::Settled),
-        }
+impl Jitter {
+    /// The jitter of the token after one with this.
+    pub(crate) fn after_token(self) -> Self {
+        if self == Self::First { Self::Wide } else { Self::Narrow }
     }
 
-    /// The phase after a failure: when the issuer comes back, it meets all that it has kept waiting at once.
-    pub(crate) fn failed(self) -> Self {
-        if self == Self::Start { Self::Start } else { Self::Crowded }
+    /// The jitter of the next token after a failure: the issuer, when it is back, meets all clients that it has kept waiting.
+    pub(crate) fn after_failure(self) -> Self {
+        if self == Self::First { Self::First } else { Self::Wide }
     }
 }
 
@@ -160,13 +142,13 @@ const SHORT_LIFE: Duration = Duration::from_secs(120);
 /// How long before its end a token is no longer served: it must live until the resource has checked it, by a clock of its own.
 const HARD_MARGIN: Duration = Duration::from_secs(10);
 
-/// A twentieth, 5 %, of the life is what a narrow spread adds to the margin at most.
+/// A twentieth, 5 %, of the life is what the narrow jitter adds to the margin at most.
 const NARROW_SHARE: u32 = 20;
 
 /// Pauses up to a tenth of the life are steady use: six minutes for a token of an hour, so a gateway that reports every five is.
 const STEADY_SHARE: u32 = 10;
 
-/// Looks that follow one another within a hundredth of a steady pause are as good as one.
+/// Look-ups that follow one another within a hundredth of a steady pause are as good as one.
 const NOTED_SHARE: u32 = 100;
 
 #[cfg(test)]
@@ -184,16 +166,20 @@ mod tests {
     }
 
     /// Both clocks `seconds` after the token was asked for.
-    fn later(seconds: f64) -> Moment {
-        Moment { monotonic: START + Duration::from_secs_f64(seconds), wall: Some(wall(seconds)) }
+    fn later(seconds: f64) -> Now {
+        at(seconds, wall(seconds))
     }
 
-    fn monotonic_only(seconds: f64) -> Moment {
-        Moment { wall: None, ..later(seconds) }
+    fn monotonic_only(seconds: f64) -> Now {
+        Now { wall: None, ..later(seconds) }
     }
 
-    fn schedule(lifetime: f64, spread: Spread, draw: f64) -> Schedule {
-        Schedule::new(Duration::from_secs_f64(lifetime), later(0.0), spread, draw)
+    fn at(seconds: f64, wall: SystemTime) -> Now {
+        Now { monotonic: START + Duration::from_secs_f64(seconds), wall: Some(wall) }
+    }
+
+    fn schedule(lifetime: f64, jitter: Jitter, draw: f64) -> Schedule {
+        Schedule::new(Duration::from_secs_f64(lifetime), later(0.0), jitter, draw)
     }
 
     /// The moments at which the plan changes, found by asking it.
@@ -230,12 +216,12 @@ mod tests {
             (0.0, 0.0, 0.0, 0.0),
             (36_000.0, 1.0, 34_140.0, 35_990.0),
         ] {
-            assert_eq!(due_and_end(schedule(lifetime, Spread::Narrow, draw)), (due, end), "{lifetime} s, draw {draw}");
+            assert_eq!(due_and_end(schedule(lifetime, Jitter::Narrow, draw)), (due, end), "{lifetime} s, draw {draw}");
         }
     }
 
     #[test]
-    fn a_wide_spread_covers_the_life_from_its_first_tenth_to_the_soft_margin() {
+    fn the_wide_jitter_covers_the_life_from_its_first_tenth_to_the_soft_margin() {
         for (lifetime, draw, due) in [
             (3_600.0, 0.0, 3_540.0),
             (3_600.0, 0.5, 1_950.0),
@@ -244,12 +230,12 @@ mod tests {
             (60.0, 1.0, 6.0),
             (20.0, 1.0, 2.0),
         ] {
-            assert_eq!(due_and_end(schedule(lifetime, Spread::Wide, draw)).0, due, "{lifetime} s, draw {draw}");
+            assert_eq!(due_and_end(schedule(lifetime, Jitter::Wide, draw)).0, due, "{lifetime} s, draw {draw}");
         }
     }
 
     #[test]
-    fn a_wide_spread_counts_only_for_a_client_that_is_in_steady_use_when_its_moment_comes() {
+    fn the_wide_jitter_counts_only_for_a_client_that_is_in_steady_use_when_its_moment_comes() {
         // The moment is at 1,950 s, steady is up to 360 s.
         for (looks, due) in [
             (&[1_600.0, 1_949.0, 1_950.0][..], true),
@@ -261,17 +247,17 @@ mod tests {
             (&[3_000.0, 3_001.0, 3_300.0], false),
             (&[1_949.0, 1_951.0, 3_300.0], true),
         ] {
-            let mut schedule = schedule(3_600.0, Spread::Wide, 0.5);
+            let mut schedule = schedule(3_600.0, Jitter::Wide, 0.5);
             let last = looks.iter().map(|look| schedule.plan(later(*look))).last();
             assert_eq!(last == Some(Plan::ServeAndRefresh), due, "{looks:?}");
-            assert_eq!(schedule.plan(later(3_450.0)), Plan::ServeAndRefresh, "the narrow spread holds in any case");
+            assert_eq!(schedule.plan(later(3_450.0)), Plan::ServeAndRefresh, "the narrow jitter holds in any case");
         }
     }
 
     #[test]
     fn a_look_is_noted_only_where_that_can_change_a_later_plan() {
         // The moment is at 1,950 s, a look counts to 3.6 s.
-        let mut wide = schedule(3_600.0, Spread::Wide, 0.5);
+        let mut wide = schedule(3_600.0, Jitter::Wide, 0.5);
         assert_eq!(wide.plan_unnoted(later(3.5)), Some(Plan::Serve));
         assert_eq!(wide.plan_unnoted(later(3.6)), None);
         wide.plan(later(1_948.0));
@@ -282,7 +268,7 @@ mod tests {
         wide.plan(later(1_950.0));
         assert_eq!(wide.plan_unnoted(later(1_950.0)), Some(Plan::ServeAndRefresh));
 
-        let narrow = schedule(3_600.0, Spread::Narrow, 0.0);
+        let narrow = schedule(3_600.0, Jitter::Narrow, 0.0);
         for (seconds, plan) in
             [(0.0, Plan::Serve), (3_539.999, Plan::Serve), (3_540.0, Plan::ServeAndRefresh), (3_590.0, Plan::Fetch)]
         {
@@ -292,7 +278,7 @@ mod tests {
 
     #[test]
     fn each_edge_of_the_plan_is_on_the_moment() {
-        let mut schedule = schedule(3_600.0, Spread::Narrow, 0.0);
+        let mut schedule = schedule(3_600.0, Jitter::Narrow, 0.0);
         for (seconds, plan) in [
             (0.0, Plan::Serve),
             (3_539.999, Plan::Serve),
@@ -309,10 +295,8 @@ mod tests {
 
     #[test]
     fn the_clock_that_says_expired_first_decides() {
-        let mut schedule = schedule(3_600.0, Spread::Narrow, 0.0);
-        let mut at = |monotonic: f64, wall_seconds: f64| {
-            schedule.plan(Moment { monotonic: later(monotonic).monotonic, wall: Some(wall(wall_seconds)) })
-        };
+        let mut schedule = schedule(3_600.0, Jitter::Narrow, 0.0);
+        let mut at = |monotonic: f64, wall_seconds: f64| schedule.plan(at(monotonic, wall(wall_seconds)));
         assert_eq!(at(5.0, 3_595.0), Plan::Fetch, "the machine slept, or the clock was put forward");
         assert_eq!(at(5.0, 3_545.0), Plan::ServeAndRefresh);
         assert_eq!(at(3_595.0, -86_400.0), Plan::Fetch, "the clock was put back by a day");
@@ -322,40 +306,35 @@ mod tests {
 
     #[test]
     fn a_wall_clock_that_was_not_set_at_the_mint_or_is_not_now_has_no_say() {
-        let mut minted_without = Schedule::new(HOUR, monotonic_only(0.0), Spread::Narrow, 0.0);
+        let mut minted_without = Schedule::new(HOUR, monotonic_only(0.0), Jitter::Narrow, 0.0);
         assert_eq!(minted_without.plan(later(5.0)), Plan::Serve);
-        assert_eq!(minted_without.plan(Moment { wall: Some(wall(1e9)), ..later(5.0) }), Plan::Serve);
-        let mut minted_with = schedule(3_600.0, Spread::Narrow, 0.0);
+        assert_eq!(minted_without.plan(at(5.0, wall(1e9))), Plan::Serve);
+        let mut minted_with = schedule(3_600.0, Jitter::Narrow, 0.0);
         assert_eq!(minted_with.plan(monotonic_only(5.0)), Plan::Serve);
     }
 
     #[test]
     fn no_lifetime_overflows() {
         for lifetime in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_secs(1 << 62)] {
-            for spread in [Spread::Narrow, Spread::Wide] {
+            for jitter in [Jitter::Narrow, Jitter::Wide] {
                 for draw in [0.0, 0.5, 1.0, -1.0, 2.0] {
-                    let mut schedule = Schedule::new(lifetime, later(0.0), spread, draw);
+                    let mut schedule = Schedule::new(lifetime, later(0.0), jitter, draw);
                     assert_ne!(schedule.plan(later(0.0)), Plan::Fetch);
                 }
             }
         }
-        let late = Moment { monotonic: Duration::MAX, wall: Some(wall(0.0)) };
-        assert_eq!(Schedule::new(HOUR, late, Spread::Narrow, 0.0).plan(late), Plan::Fetch);
+        let late = Now { monotonic: Duration::MAX, wall: Some(wall(0.0)) };
+        assert_eq!(Schedule::new(HOUR, late, Jitter::Narrow, 0.0).plan(late), Plan::Fetch);
     }
 
     #[test]
-    fn the_second_token_is_drawn_wide_and_so_is_the_first_after_a_failure() {
-        let first = Phase::default();
-        let (spread, second) = first.minted();
-        assert_eq!(spread, Spread::Narrow);
-        let (spread, third) = second.minted();
-        assert_eq!(spread, Spread::Wide);
-        assert_eq!(third.minted(), (Spread::Narrow, Phase::Settled));
-        assert_eq!(third.failed().minted(), (Spread::Wide, Phase::Settled));
-        assert_eq!(
-            first.failed().minted(),
-            (Spread::Narrow, Phase::Crowded),
-            "the first token keeps the plain promise"
-        );
+    fn the_second_token_has_the_wide_jitter_and_so_has_the_first_after_a_failure() {
+        let first = Jitter::default();
+        assert_eq!(first.after_token(), Jitter::Wide);
+        assert_eq!(first.after_token().after_token(), Jitter::Narrow);
+        assert_eq!(Jitter::Narrow.after_token(), Jitter::Narrow);
+        assert_eq!(Jitter::Narrow.after_failure(), Jitter::Wide);
+        assert_eq!(Jitter::Wide.after_failure(), Jitter::Wide);
+        assert_eq!(first.after_failure(), first, "the first token keeps the plain margin");
     }
 }

@@ -40,7 +40,7 @@ fn wrong(member: &'static str) -> Error {
 }
 
 /// RFC 6750 §2.1 would allow less; what can stand in a header by itself is enough for us.
-fn is_header_text(token: &str) -> bool {
+pub(crate) fn is_header_text(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

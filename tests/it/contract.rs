@@ -322,7 +322,7 @@ fn errors_answer_what_callers_ask() {
     let wrong = recorded(&test).m2m_client(TestIssuer::CLIENT_ID, "wrong").build().unwrap().access_token().unwrap_err();
     let (retryable, wait, status, challenge): (bool, Option<Duration>, u16, Option<String>) =
         (wrong.is_retryable(), wrong.retry_after(), wrong.http_status(), wrong.www_authenticate(Some("realm")));
-    assert_eq!((retryable, wait, status, challenge), (false, None, 500, None));
+    assert_eq!((retryable, wait, status, challenge), (false, Some(Duration::from_secs(10)), 500, None));
     match wrong {
         Error::Token(e) => panic!("{:?}", e.kind()),
         Error::OAuth(e) => {
