@@ -463,6 +463,9 @@ mod tests {
             ConfigProblem::RootCertificates,
             ConfigProblem::ClientCertificate,
             ConfigProblem::ProxyUrl,
+            ConfigProblem::ProxyKind("proxy.example:1080".into()),
+            ConfigProblem::ProxyVariable { variable: "ALL_PROXY", place: Some("proxy.example:1080".into()) },
+            ConfigProblem::ProxyVariable { variable: "HTTPS_PROXY", place: None },
             ConfigProblem::UserAgent,
         ];
         let jwk = [

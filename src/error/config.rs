@@ -15,6 +15,12 @@ pub(super) struct ConfigRepr {
     pub(super) source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
+impl From<ConfigProblem> for ConfigError {
+    fn from(problem: ConfigProblem) -> Self {
+        Self(Arc::new(ConfigRepr { problem, source: None }))
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.problem.fmt(f)?;
@@ -76,6 +82,15 @@ pub(crate) enum ConfigProblem {
     ClientCertificate,
     #[cfg_attr(not(any(feature = "ureq", test)), expect(dead_code, reason = "of UreqTransport"))]
     ProxyUrl,
+    /// Host and port of the proxy.
+    #[cfg_attr(not(any(feature = "ureq", test)), expect(dead_code, reason = "of UreqTransport"))]
+    ProxyKind(String),
+    #[cfg_attr(not(any(feature = "ureq", test)), expect(dead_code, reason = "of UreqTransport"))]
+    ProxyVariable {
+        variable: &'static str,
+        /// Host and port of the proxy, if that much can be read.
+        place: Option<String>,
+    },
     #[cfg_attr(not(any(feature = "ureq", test)), expect(dead_code, reason = "of UreqTransport"))]
     UserAgent,
 }
@@ -132,7 +147,10 @@ impl fmt::Display for ConfigProblem {
             Self::Snapshot(problem) => return write!(f, "the snapshot cannot be used: {problem}; make a new one with Issuer::snapshot"),
             Self::RootCertificates => "the root certificates must be PEM with at least one certificate",
             Self::ClientCertificate => "the client certificate and key must be PEM: a certificate chain, and a private key that belongs to it",
-            Self::ProxyUrl => "the proxy URL cannot be used; write it like http://user:password@proxy.example:3128",
+            Self::ProxyUrl => "the proxy URL cannot be used; write it like http://user:password@proxy.example:3128 with user and password percent-encoded",
+            Self::ProxyKind(place) => return write!(f, "the proxy {place} is not an HTTP proxy; use one whose URL begins with http:// or https://"),
+            Self::ProxyVariable { variable, place: Some(place) } => return write!(f, "the environment variable {variable} names the proxy {place}, which is not an HTTP proxy; use one whose URL begins with http:// or https://, list the host in NO_PROXY, or choose UreqTransportBuilder::no_proxy"),
+            Self::ProxyVariable { variable, place: None } => return write!(f, "the environment variable {variable} names no proxy that can be used; write it like http://user:password@proxy.example:3128 with user and password percent-encoded"),
             Self::UserAgent => "the user agent must be printable ASCII",
         })
     }

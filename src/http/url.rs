@@ -109,7 +109,7 @@ impl<'a> Url<'a> {
         let (before_fragment, fragment) = rest.split_once('#').map_or((rest, false), |(before, _)| (before, true));
         Ok(Self {
             scheme,
-            loopback: is_loopback(checked_host(authority).ok_or(Problem::Host)?),
+            loopback: is_loopback(split_authority(authority).ok_or(Problem::Host)?.0),
             path: text.len() - rest.len(),
             query: before_fragment.contains('?'),
             fragment,
@@ -133,7 +133,7 @@ fn is_url_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
 }
 
-fn percents_are_whole(text: &str) -> bool {
+pub(crate) fn percents_are_whole(text: &str) -> bool {
     text.split('%').skip(1).all(|rest| {
         let mut bytes = rest.bytes();
         bytes.next().is_some_and(|b| b.is_ascii_hexdigit()) && bytes.next().is_some_and(|b| b.is_ascii_hexdigit())
@@ -145,8 +145,8 @@ fn is_scheme(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
 }
 
-/// The host of an authority without user information, if host and port are valid.
-fn checked_host(authority: &str) -> Option<&str> {
+/// Host and port of an authority without user information, if both are valid.
+pub(crate) fn split_authority(authority: &str) -> Option<(&str, &str)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let end = rest.find(']')?.checked_add(2)?;
@@ -154,7 +154,7 @@ fn checked_host(authority: &str) -> Option<&str> {
         }
         None => authority.split_at_checked(authority.find(':').unwrap_or(authority.len()))?,
     };
-    (is_port(port) && is_host(host)).then_some(host)
+    (is_port(port) && is_host(host)).then_some((host, port))
 }
 
 /// Nothing, or a colon and a port.
@@ -181,7 +181,7 @@ fn is_host(host: &str) -> bool {
 }
 
 /// `localhost`, `127.0.0.0/8` and `::1` (RFC 6761 §6.3, RFC 1122 §3.2.1.3, RFC 4291 §2.5.3).
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     match bracketed(host) {
         Some(address) => address.parse::<Ipv6Addr>().is_ok_and(|a| a.is_loopback()),
         None => host.eq_ignore_ascii_case("localhost") || host.parse::<Ipv4Addr>().is_ok_and(|a| a.is_loopback()),

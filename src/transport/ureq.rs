@@ -2,34 +2,48 @@
 
 mod connect;
 mod failure;
+mod lookups;
+pub(crate) mod proxy;
+mod stale;
 mod tls;
 mod tls_failure;
+mod tunnel;
 
 use std::fmt;
 use std::io::Read;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use ureq::config::Config;
 use ureq::http::header::HeaderValue;
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
-use ureq::{Agent, AsSendBody, Body, Proxy, ProxyProtocol, http};
+use ureq::unversioned::transport::Connector;
+use ureq::{Agent, AsSendBody, Body, http};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{ConfigProblem, Error};
-use crate::transport::ureq::connect::{Dial, Unresolved, Watch};
-use crate::transport::ureq::failure::{is_stale, transport_error, unsendable};
+use crate::transport::ureq::connect::Unresolved;
+use crate::transport::ureq::failure::{Failure, is_stale, transport_error, unsendable};
+use crate::transport::ureq::proxy::ProxyChoice;
+use crate::transport::ureq::proxy::address::ProxyAddress;
+use crate::transport::ureq::proxy::environment::ProxyEnvironment;
+use crate::transport::ureq::stale::DetectStale;
 use crate::transport::ureq::tls::{Identity, Roots, Tls};
+use crate::transport::ureq::tunnel::Reach;
 use crate::transport::{Request, Response, Retry, Transport, TransportError};
 
 /// HTTPS with ureq and rustls, with connections kept alive between requests. Feature `ureq`.
 ///
-/// - It trusts the built-in root certificates (webpki), those of the operating system (feature `platform-verifier`), or those that you pass to
+/// - It trusts the built-in root certificates (webpki), or those that you pass to
 ///   [`root_certificates_pem`](UreqTransportBuilder::root_certificates_pem). It uses ring, whatever the process-wide default of rustls is.
 /// - It never follows redirects and never asks for compression.
-/// - [`Request::timeout`] limits the whole exchange. To look up a host name, ureq starts a short-lived thread, because the system's resolver cannot
-///   be interrupted. IP addresses and `localhost` (always loopback) are not looked up.
+/// - [`Request::timeout`] limits the whole exchange. A host name is looked up in a short-lived thread, because the system's resolver cannot
+///   be interrupted: one thread per host at a time, and four in all. IP addresses and `localhost` (always loopback) are not looked up.
+/// - The addresses of a host are tried in turns of IPv6 and IPv4. Dead ones cost at most a quarter of the time.
 /// - If a reused connection ends before the first byte of a response, the request is sent once more on a fresh one.
-/// - It uses the proxy variables of the environment in the same way as ureq, unless the builder says otherwise.
+/// - After a fork the child makes connections of its own. Those of the parent are neither used nor closed.
+/// - It uses the proxy variables of the environment by curl's rules, unless the builder says otherwise: see
+///   [`proxy`](UreqTransportBuilder::proxy).
 ///
 /// At log level trace, the crate `ureq_proto` writes headers and bodies, and so secrets, to the `log` facade, and `ureq` writes
 /// where a redirect leads. Leave that level switched off for both in production.
@@ -50,7 +64,7 @@ use crate::transport::{Request, Response, Retry, Transport, TransportError};
 /// ```
 #[derive(Clone)]
 pub struct UreqTransport {
-    agent: Agent,
+    shared: Arc<Shared>,
 }
 
 impl UreqTransport {
@@ -58,7 +72,7 @@ impl UreqTransport {
     pub fn builder() -> UreqTransportBuilder {
         UreqTransportBuilder {
             connect_timeout: None,
-            proxy: ProxyChoice::Env,
+            proxy: GivenProxy::Environment,
             roots: None,
             identity: None,
             user_agent: None,
@@ -87,16 +101,12 @@ impl UreqTransport {
             builder = builder.header(name, value);
         }
         let message = builder.body(body).map_err(|_| unsendable())?;
-        let message_is_plain = message.uri().scheme_str() != Some("https");
-        let mut config = self.agent.configure_request(message).timeout_global(Some(timeout.min(LONGEST_TIMEOUT)));
-        // What is not encrypted is for no proxy's eyes, whichever way the proxy was given.
-        if message_is_plain && !request.is_plain_http_proxied() {
-            config = config.proxy(None);
-        }
-        if fresh {
-            config = config.max_idle_age(Duration::ZERO);
-        }
-        let (head, body) = self.agent.run(config.build())?.into_parts();
+        let proxy = self.shared.settings.proxy.proxy_for(message.uri(), request.is_plain_http_proxied());
+        let proxy = proxy.map_err(Failure::Config)?;
+        let agent = self.shared.agent();
+        let config = agent.configure_request(message).timeout_global(Some(timeout.min(LONGEST_TIMEOUT))).proxy(proxy);
+        let config = if fresh { config.max_idle_age(Duration::ZERO) } else { config };
+        let (head, body) = agent.run(config.build())?.into_parts();
         let body = match read_body(body, request.max_response_bytes()) {
             Ok(body) => body,
             // What an error answer says is of no use beyond the limit; its status is.
@@ -120,6 +130,67 @@ impl Transport for UreqTransport {
         };
         answer.map_err(transport_error)
     }
+
+    fn check(&self, request: &Request<'_>) -> Result<(), TransportError> {
+        let Ok(uri) = request.url().parse() else { return Ok(()) };
+        self.shared.settings.proxy.proxy_for(&uri, request.is_plain_http_proxied())?;
+        Ok(())
+    }
+}
+
+/// What all clones of a transport have in common.
+struct Shared {
+    settings: Settings,
+    own: Mutex<Own>,
+}
+
+/// What an agent is made of.
+struct Settings {
+    config: Config,
+    proxy: ProxyChoice,
+    tls: Tls,
+    user_agent: String,
+}
+
+/// An agent, with its connections and look-ups, and the process that made it.
+struct Own {
+    process: u32,
+    agent: Agent,
+}
+
+impl Shared {
+    fn new(settings: Settings) -> Self {
+        let own = Mutex::new(Own::new(&settings));
+        Self { settings, own }
+    }
+
+    /// The agent of this process. A child made by fork leaves its parent's connections as they are: it neither uses nor closes them.
+    fn agent(&self) -> Agent {
+        let mut own = self.own.lock();
+        if own.process != std::process::id() {
+            std::mem::forget(std::mem::replace(&mut *own, Own::new(&self.settings)));
+        }
+        own.agent.clone()
+    }
+}
+
+impl Own {
+    fn new(settings: &Settings) -> Self {
+        let reach = Reach::new(settings.tls.clone(), settings.user_agent.clone());
+        let connector = ().chain(reach).chain(settings.tls.clone()).chain(DetectStale);
+        let agent = Agent::with_parts(settings.config.clone(), connector, Unresolved);
+        Self { process: std::process::id(), agent }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let own = self.own.get_mut();
+        if own.process != std::process::id() {
+            // One more count: the parent's connections stay.
+            std::mem::forget(own.agent.clone());
+        }
+    }
 }
 
 impl fmt::Debug for UreqTransport {
@@ -132,14 +203,14 @@ impl fmt::Debug for UreqTransport {
 #[must_use]
 pub struct UreqTransportBuilder {
     connect_timeout: Option<Duration>,
-    proxy: ProxyChoice,
+    proxy: GivenProxy,
     roots: Option<Vec<u8>>,
     identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
     user_agent: Option<String>,
 }
 
-enum ProxyChoice {
-    Env,
+enum GivenProxy {
+    Environment,
     None,
     Url(Zeroizing<String>),
 }
@@ -152,17 +223,24 @@ impl UreqTransportBuilder {
         self
     }
 
-    /// Sends everything through the HTTP proxy at `url`, such as `http://user:password@proxy.example:3128` (user and password
-    /// percent-encoded). Every request is tunnelled with `CONNECT`. Defaults to the proxy variables of the environment: the first
-    /// of `ALL_PROXY`, `HTTPS_PROXY` and `HTTP_PROXY`, in upper or lower case, except for the hosts in `NO_PROXY`.
+    /// Sends every `https` request through the HTTP proxy at `url`, by `CONNECT`. The URL is
+    /// `[http[s]://][user[:password]@]host[:port][/]`, with user and password percent-encoded; the port defaults to 80, or 443 for `https`.
+    /// Plain `http` goes through no proxy, except under [`dangerous_allow_http`](crate::IssuerBuilder::dangerous_allow_http).
+    ///
+    /// Defaults to the proxy of the environment, which is read when the transport is built, by curl's rules. The first of `https_proxy`,
+    /// `HTTPS_PROXY`, `all_proxy` and `ALL_PROXY` that is not empty counts; for plain `http` it is `http_proxy` and `HTTP_PROXY` in place of
+    /// the first two, of which a CGI program (with `REQUEST_METHOD` set) ignores the upper case one. `no_proxy` or `NO_PROXY` lists
+    /// domains with their subdomains, addresses and networks (`10.0.0.0/8`), each with an optional port, or is `*`. Loopback is never
+    /// proxied by the environment. A variable that applies and names no HTTP proxy is an [`Error::Config`]: of
+    /// [`IssuerBuilder::build`](crate::IssuerBuilder::build) for the issuer's URL, and of the call for another.
     pub fn proxy(mut self, url: &str) -> Self {
-        self.proxy = ProxyChoice::Url(Zeroizing::new(url.to_owned()));
+        self.proxy = GivenProxy::Url(Zeroizing::new(url.to_owned()));
         self
     }
 
     /// Connects directly, whatever the proxy variables of the environment say.
     pub fn no_proxy(mut self) -> Self {
-        self.proxy = ProxyChoice::None;
+        self.proxy = GivenProxy::None;
         self
     }
 
@@ -197,26 +275,26 @@ impl UreqTransportBuilder {
         }
         let roots = self.roots.as_deref().map_or(Ok(Roots::default()), Roots::from_pem)?;
         let identity = self.identity.map(|(chain, key)| Identity::from_pem(&chain, &key)).transpose()?;
-        let mut config = Config::builder()
+        let user_agent = checked_user_agent(self.user_agent)?;
+        let config = Config::builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .accept_encoding("identity")
-            .user_agent(checked_user_agent(self.user_agent)?)
+            .user_agent(&user_agent)
+            // The proxy is found for each request.
+            .proxy(None)
             .timeout_connect(self.connect_timeout.map(|timeout| timeout.min(LONGEST_TIMEOUT)))
             .max_response_header_size(MAX_HEADER_BYTES)
             .input_buffer_size(INPUT_BUFFER)
-            .output_buffer_size(OUTPUT_BUFFER);
-        config = match self.proxy {
-            ProxyChoice::Env => config,
-            ProxyChoice::None => config.proxy(None),
-            ProxyChoice::Url(url) => config.proxy(Some(checked_proxy(&url)?)),
+            .output_buffer_size(OUTPUT_BUFFER)
+            .build();
+        let proxy = match self.proxy {
+            GivenProxy::Environment => ProxyChoice::Environment(ProxyEnvironment::of_this_process()),
+            GivenProxy::None => ProxyChoice::Direct,
+            GivenProxy::Url(url) => ProxyChoice::Given(checked_proxy(&url)?),
         };
-        let connector =
-            ().chain(ConnectProxyConnector::default())
-                .chain(Dial::default())
-                .chain(Tls::new(roots, identity))
-                .chain(Watch);
-        Ok(UreqTransport { agent: Agent::with_parts(config.build(), connector, Unresolved) })
+        let settings = Settings { config, proxy, tls: Tls::new(roots, identity), user_agent };
+        Ok(UreqTransport { shared: Arc::new(Shared::new(settings)) })
     }
 }
 
@@ -232,13 +310,11 @@ fn checked_user_agent(user_agent: Option<String>) -> Result<String, Error> {
     if printable { Ok(text) } else { Err(Error::config(ConfigProblem::UserAgent)) }
 }
 
-/// HTTP and HTTPS proxies only: ureq would connect directly where it cannot speak to another kind.
-fn checked_proxy(url: &str) -> Result<Proxy, Error> {
-    Proxy::new(url)
-        .ok()
-        .filter(|proxy| matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https))
-        .filter(|proxy| !proxy.host().is_empty())
-        .ok_or_else(|| Error::config(ConfigProblem::ProxyUrl))
+fn checked_proxy(url: &str) -> Result<ProxyAddress, Error> {
+    ProxyAddress::parse(url).map_err(|unusable| match unusable.place {
+        Some(place) => Error::config(ConfigProblem::ProxyKind(place)),
+        None => Error::config(ConfigProblem::ProxyUrl),
+    })
 }
 
 /// Reads up to `limit` bytes and not one more than it takes to see that there are more. No piece of it is left in freed memory.
@@ -424,6 +500,37 @@ mod tests {
         thread.join().unwrap();
     }
 
+    /// As if another process had made the transport.
+    fn inherited(transport: &UreqTransport) {
+        transport.shared.own.lock().process = 0;
+    }
+
+    #[test]
+    fn a_child_neither_uses_nor_closes_the_connections_of_its_parent() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let thread = std::thread::spawn(move || {
+            [(); 2].map(|()| {
+                let (mut stream, _) = listener.accept().unwrap();
+                read_request(&mut BufReader::new(stream.try_clone().unwrap())).unwrap();
+                answer(&mut stream, "x");
+                stream
+            })
+        });
+        let transport = transport();
+        post(&transport, &url, b"x").unwrap();
+        inherited(&transport);
+        post(&transport, &url, b"x").unwrap();
+        let [of_parent, of_child] = thread.join().unwrap();
+        inherited(&transport);
+        drop(transport);
+        for stream in [of_parent, of_child] {
+            stream.set_nonblocking(true).unwrap();
+            let error = (&stream).read(&mut [0]).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "it is open and unused");
+        }
+    }
+
     #[test]
     fn a_body_is_read_up_to_the_limit_and_no_further() {
         for chunked in [false, true] {
@@ -532,8 +639,10 @@ mod tests {
             (builder().proxy(""), P::ProxyUrl),
             (builder().proxy("http://"), P::ProxyUrl),
             (builder().proxy("http://u:hunter2@"), P::ProxyUrl),
-            (builder().proxy("socks5://u:hunter2@proxy.example"), P::ProxyUrl),
-            (builder().proxy("ftp://u:hunter2@proxy.example"), P::ProxyUrl),
+            (builder().proxy("http://u:hunter2@proxy.example:notaport"), P::ProxyUrl),
+            (builder().proxy("http://u:hunter2#w@proxy.example:3128"), P::ProxyUrl),
+            (builder().proxy("socks5://u:hunter2@proxy.example"), P::ProxyKind("proxy.example".into())),
+            (builder().proxy("ftp://u:hunter2@proxy.example:21"), P::ProxyKind("proxy.example:21".into())),
             (builder().proxy("not a proxy"), P::ProxyUrl),
             (builder().user_agent(""), P::UserAgent),
             (builder().user_agent(" x"), P::UserAgent),

@@ -7,6 +7,7 @@ use aero2::testing::TestIssuer;
 use aero2::{Error, Issuer, NetworkErrorKind, UreqTransport, UreqTransportBuilder};
 
 use crate::support::child;
+use crate::support::http::{read_request, response};
 use crate::support::pace::{in_time, within};
 use crate::support::proxy::Proxy;
 use crate::support::recorder::Recorder;
@@ -110,8 +111,6 @@ fn a_proxy_that_fails_is_a_failed_connection() {
         kind_of(preload(&url, UreqTransport::builder().root_certificates_pem(pem.as_bytes()).proxy(proxy), LONG))
     };
     assert_eq!(through(&format!("http://{closed}")), NetworkErrorKind::Connect);
-    // No resolver asks the network for a label of 64 characters (RFC 1035 §2.3.4).
-    assert_eq!(through(&format!("http://{}.invalid:3128", "a".repeat(64))), NetworkErrorKind::Dns);
     let refusing = Proxy::serving(|_, client| {
         let _ = client.write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n");
     });
@@ -125,15 +124,18 @@ fn a_proxy_that_fails_is_a_failed_connection() {
     assert!(server.requests().is_empty());
 }
 
+/// Unix says `WouldBlock`, Windows `TimedOut`.
+fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+}
+
 #[test]
 fn a_slow_proxy_cannot_stretch_the_budget() {
     let (server, pem) = serve();
     let slow = Proxy::serving(|_, client| {
         client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let _ = client.write_all(b"HTTP/1.1 200 OK\r\nx: ");
-        while client.write_all(b"a").is_ok()
-            && client.read(&mut [0]).is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock)
-        {}
+        while client.write_all(b"a").is_ok() && client.read(&mut [0]).is_err_and(|e| is_timeout(&e)) {}
     });
     in_time("a slow proxy", |budget| {
         let transport = UreqTransport::builder().root_certificates_pem(pem.as_bytes()).proxy(&slow.url(""));
@@ -161,30 +163,171 @@ fn a_slow_proxy_before_a_handshake_that_hangs_cannot_stretch_the_budget() {
     });
 }
 
+/// A server whose certificate names `issuer.test`, its URL under that name, and its authority.
+fn serve_far_away() -> (TlsServer, String, String) {
+    let authority = Authority::new("ours");
+    let server = TlsServer::start(&Tls::new(authority.issue(&["issuer.test"], |_| {})));
+    let url = server.url("issuer.test");
+    server.respond("/.well-known/openid-configuration", format!(r#"{{"issuer":"{url}"}}"#));
+    server.respond("/oauth2/jwks.json", TestIssuer::new().key_set());
+    (server, url, authority.pem())
+}
+
+const READY: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
+
 #[test]
-fn the_proxy_of_the_environment_is_taken_unless_told_otherwise() {
-    const NAME: &str = "proxy::the_proxy_of_the_environment_is_taken_unless_told_otherwise";
+fn a_tunnel_may_begin_with_1xx_any_2xx_and_many_header_lines() {
+    let (server, url, pem) = serve_far_away();
+    let through = |ready: &str| {
+        let proxy = Proxy::leading_to(server.port(), ready);
+        preload(&url, UreqTransport::builder().root_certificates_pem(pem.as_bytes()).proxy(&proxy.url("")), LONG)
+    };
+    for ready in [
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 102 Processing\r\nx: y\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.0 200 OK\r\n\r\n",
+        "HTTP/1.1 201 Created\r\n\r\n",
+        "HTTP/1.1 204\r\ncontent-length: 7\r\n\r\n",
+        "HTTP/1.1 299 Fine\r\ntransfer-encoding: chunked\r\n\r\n",
+        &format!("HTTP/1.1 200 OK\r\n{}\r\n", "x-line: y\r\n".repeat(500)),
+    ] {
+        through(ready).unwrap_or_else(|error| panic!("{ready}: {error:?}"));
+    }
+    for (ready, kind) in [
+        ("HTTP/1.1 101 Switching Protocols\r\n\r\n", NetworkErrorKind::Connect),
+        ("HTTP/1.1 302 Found\r\nlocation: /\r\n\r\n", NetworkErrorKind::Connect),
+        ("HTTP/2 200 OK\r\n\r\n", NetworkErrorKind::Io),
+        (&format!("HTTP/1.1 200 OK\r\n{}\r\n", "x-line: y\r\n".repeat(5000)), NetworkErrorKind::TooLarge),
+    ] {
+        assert_eq!(kind_of(through(ready)), kind, "{ready}");
+    }
+}
+
+#[test]
+fn an_error_on_the_way_through_a_proxy_names_it() {
+    let refusing = Proxy::serving(|_, client| {
+        let _ = client.write_all(b"HTTP/1.1 407 LEAK\r\ncontent-length: 0\r\n\r\n");
+    });
+    let transport = UreqTransport::builder().proxy(&refusing.url("user:hunter2@"));
+    let error = preload("https://issuer.test", transport, LONG).unwrap_err();
+    let mut shown = Vec::new();
+    let mut source = std::error::Error::source(&error);
+    while let Some(inner) = source {
+        shown.push(inner.to_string());
+        source = inner.source();
+    }
+    let place = format!("no connection through the proxy 127.0.0.1:{}", refusing.port());
+    assert_eq!(shown, [&*place, "the proxy demands other credentials (status 407)"]);
+}
+
+/// A child's part: what `preload` comes to with the environment's proxy.
+fn preload_in_a_child() {
+    let transport = UreqTransport::builder().root_certificates_pem(child::passed("ROOTS").as_bytes());
+    let transport = if child::passed("DIRECT") == "yes" { transport.no_proxy() } else { transport };
+    let outcome = preload(&child::passed("ISSUER"), transport, LONG);
+    match &*child::passed("OUTCOME") {
+        "ok" => outcome.unwrap(),
+        expected => match outcome {
+            Err(Error::Config(error)) => {
+                let text = format!("{error} {error:?}");
+                assert!(text.contains(expected) && !text.contains("hunter2"), "{text}");
+            }
+            other => panic!("{other:?}"),
+        },
+    }
+}
+
+#[test]
+fn the_proxy_of_the_environment_is_taken() {
+    const NAME: &str = "proxy::the_proxy_of_the_environment_is_taken";
     if child::is_child() {
-        let mut transport = UreqTransport::builder().root_certificates_pem(child::passed("ROOTS").as_bytes());
-        if child::passed("DIRECT") == "yes" {
-            transport = transport.no_proxy();
-        }
-        return preload(&child::passed("ISSUER"), transport, LONG).unwrap();
+        return preload_in_a_child();
+    }
+    let (server, issuer, pem) = serve_far_away();
+    for variables in [&["HTTPS_PROXY"][..], &["https_proxy"], &["ALL_PROXY"], &["all_proxy"]] {
+        let proxy = Proxy::leading_to(server.port(), READY);
+        let url = proxy.url("user:p%40ss@");
+        let mut environment = vec![("ROOTS", &*pem), ("ISSUER", &*issuer), ("DIRECT", "no"), ("OUTCOME", "ok")];
+        environment.extend([("NO_PROXY", "other.test, 10.0.0.0/8"), ("HTTP_PROXY", "socks5://x")]);
+        environment.extend(variables.iter().map(|name| (*name, &*url)));
+        child::run(NAME, &environment);
+        let heads = proxy.heads();
+        assert_eq!(heads.len(), 1, "{variables:?}");
+        assert!(heads[0].contains("Proxy-Authorization: Basic dXNlcjpwQHNz\r\n"), "{heads:?}");
+    }
+}
+
+#[test]
+fn loopback_is_never_proxied_by_the_environment() {
+    const NAME: &str = "proxy::loopback_is_never_proxied_by_the_environment";
+    if child::is_child() {
+        return preload_in_a_child();
     }
     let (server, pem) = serve();
-    for (variables, direct, through) in [
-        (&["HTTPS_PROXY"][..], "no", true),
-        (&["https_proxy"], "no", true),
-        (&["ALL_PROXY"], "no", true),
-        (&["HTTPS_PROXY"], "yes", false),
-        (&["HTTPS_PROXY", "NO_PROXY"], "no", false),
-        (&[], "no", false),
-    ] {
-        let proxy = Proxy::start(Some("Basic dXNlcjpwQHNz"));
-        let (issuer, url) = (server.url("localhost"), proxy.url("user:p%40ss@"));
-        let mut environment = vec![("ROOTS", &*pem), ("ISSUER", &*issuer), ("DIRECT", direct)];
-        environment.extend(variables.iter().map(|name| (*name, if *name == "NO_PROXY" { "localhost" } else { &*url })));
-        child::run(NAME, &environment);
-        assert_eq!(proxy.heads().len(), usize::from(through), "{variables:?} {direct}");
+    let plain = TestIssuer::new().serve().unwrap();
+    let proxy = Proxy::start(None);
+    for url in [&*proxy.url(""), "socks5://user:hunter2@proxy.example", "no proxy"] {
+        let environment = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+        let environment: Vec<(&str, &str)> = environment.into_iter().map(|name| (name, url)).collect();
+        for issuer in [server.url("localhost"), plain.url().to_owned()] {
+            let own = [("ROOTS", &*pem), ("ISSUER", &*issuer), ("DIRECT", "no"), ("OUTCOME", "ok")];
+            child::run(NAME, &[&own[..], &environment].concat());
+        }
     }
+    assert!(proxy.heads().is_empty());
+}
+
+#[test]
+fn a_proxy_of_the_environment_that_cannot_be_used_is_an_error_where_it_would_apply() {
+    const NAME: &str = "proxy::a_proxy_of_the_environment_that_cannot_be_used_is_an_error_where_it_would_apply";
+    if child::is_child() {
+        // `build` says it, before anything is sent.
+        let url = child::passed("ISSUER");
+        let outcome = Issuer::builder(&url).build().map(drop);
+        match &*child::passed("OUTCOME") {
+            "ok" => outcome.unwrap(),
+            expected => {
+                let Err(Error::Config(error)) = outcome else { panic!("{outcome:?}") };
+                let text = format!("{error} {error:?}");
+                assert!(text.contains(expected) && !text.contains("hunter2") && !text.contains("user@"), "{text}");
+            }
+        }
+        return;
+    }
+    for (variable, value, no_proxy, outcome) in [
+        ("ALL_PROXY", "socks5://user:hunter2@proxy.example:1080", "", "ALL_PROXY names the proxy proxy.example:1080"),
+        ("all_proxy", "socks5h://proxy.example", "", "all_proxy names the proxy proxy.example,"),
+        ("HTTPS_PROXY", "ftp://proxy.example", "x", "HTTPS_PROXY"),
+        ("https_proxy", "http://", "", "https_proxy"),
+        ("HTTPS_PROXY", "http://user:hunter2@p:notaport", "", "HTTPS_PROXY"),
+        ("HTTPS_PROXY", "http://proxy.example\n", "", "HTTPS_PROXY"),
+        ("HTTPS_PROXY", "not a proxy", "*", "ok"),
+        ("HTTPS_PROXY", "not a proxy", "b, test", "ok"),
+        ("HTTPS_PROXY", "", "", "ok"),
+        ("HTTP_PROXY", "not a proxy", "", "ok"),
+    ] {
+        let environment = [("ISSUER", "https://issuer.test"), ("OUTCOME", outcome), (variable, value)];
+        child::run(NAME, &[&environment[..], &[("NO_PROXY", no_proxy)]].concat());
+    }
+}
+
+#[test]
+fn an_endpoint_for_which_the_proxy_cannot_be_used_is_not_connected_to_directly() {
+    const NAME: &str = "proxy::an_endpoint_for_which_the_proxy_cannot_be_used_is_not_connected_to_directly";
+    if child::is_child() {
+        let url = child::passed("ISSUER");
+        let issuer = Issuer::builder(&url).build().unwrap();
+        let outcome = issuer.introspector("svc", "hunter2").build().unwrap().introspect("t");
+        assert!(matches!(&outcome, Err(Error::Config(e)) if e.to_string().contains("ALL_PROXY")), "{outcome:?}");
+        return;
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let issuer = format!("http://{}", listener.local_addr().unwrap());
+    let document = format!(r#"{{"issuer":"{issuer}","introspection_endpoint":"https://issuer.test/i"}}"#);
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        read_request(&mut stream).unwrap();
+        stream.write_all(response("200 OK", "", &document).as_bytes()).unwrap();
+    });
+    child::run(NAME, &[("ISSUER", &*issuer), ("ALL_PROXY", "socks5://proxy.example")]);
+    thread.join().unwrap();
 }

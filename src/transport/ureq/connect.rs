@@ -1,20 +1,19 @@
-//! Looking up, connecting, and watching over a connection's reuse.
+//! Looking up a host, and opening a TCP connection to one of its addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::time::{Duration as Wait, Instant as Moment};
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, NextTimeout, TcpConnector, Transport,
-};
+use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout, TcpConnector, Transport};
+use ureq::{Error, Timeout};
 
-use crate::transport::ureq::failure::{Failure, is_disconnect};
+use crate::transport::ureq::failure::Failure;
+use crate::transport::ureq::lookups::{LookupError, Lookups};
 
-/// Resolves nothing. ureq asks its resolver before it looks for an idle connection; [`Dial`] does it when there is none.
+/// Resolves nothing. ureq asks its resolver before it looks for an idle connection; [`Connect`] looks up when there is none.
 #[derive(Debug)]
 pub(super) struct Unresolved;
 
@@ -24,58 +23,74 @@ impl Resolver for Unresolved {
     }
 }
 
-/// Looks up the host and opens a TCP connection, unless a proxy's tunnel is there already.
-#[derive(Debug, Default)]
-pub(super) struct Dial {
-    resolver: DefaultResolver,
+/// Opens TCP connections.
+#[derive(Debug)]
+pub(super) struct Connect {
+    lookups: Lookups,
     tcp: TcpConnector,
 }
 
-impl<In: Transport> Connector<In> for Dial {
-    type Out = Either<In, Box<dyn Transport>>;
+impl Connect {
+    pub(super) fn new() -> Self {
+        Self { lookups: Lookups::new(), tcp: TcpConnector::default() }
+    }
 
-    fn connect(&self, details: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
-        if let Some(tunnel) = chained {
-            return Ok(Some(Either::A(tunnel)));
+    /// Connects to an address of `host`, which is as it stands in a URL.
+    pub(super) fn open(
+        &self,
+        host: &str,
+        port: u16,
+        details: &ConnectionDetails<'_>,
+    ) -> Result<Box<dyn Transport>, Error> {
+        let addresses = self.addresses(host, remaining(details)?)?;
+        let budget = *remaining(details)?.after;
+        first_that_answers(&addresses, budget, |address, wait| {
+            let left = remaining(details)?;
+            let timeout = NextTimeout { after: Wait::Exact(wait.min(*left.after)), ..left };
+            self.attempt(SocketAddr::new(address, port), timeout, details)
+        })
+    }
+
+    fn addresses(&self, host: &str, timeout: NextTimeout) -> Result<Vec<IpAddr>, Error> {
+        let known = unmistakable(host);
+        if !known.is_empty() {
+            return Ok(known);
         }
+        let found = self.lookups.addresses(host, Instant::now().checked_add(*timeout.after));
+        match found {
+            Ok(found) if found.is_empty() => Err(Error::HostNotFound),
+            Ok(found) => Ok(taking_turns(&found)),
+            Err(LookupError::TimedOut) => Err(Error::Timeout(timeout.reason)),
+            Err(LookupError::Failed(error)) => Err(Failure::Dns(error).into()),
+        }
+    }
+
+    fn attempt(
+        &self,
+        address: SocketAddr,
+        timeout: NextTimeout,
+        details: &ConnectionDetails<'_>,
+    ) -> Result<Box<dyn Transport>, Error> {
+        let mut addrs = details.resolver.empty();
+        addrs.push(address);
         let located = ConnectionDetails {
             uri: details.uri,
-            addrs: self.addresses(details)?,
+            addrs,
             config: details.config,
             request_level: details.request_level,
             resolver: details.resolver,
             now: (details.current_time)(),
-            timeout: remaining(details)?,
+            timeout,
             current_time: details.current_time.clone(),
             run_connector: details.run_connector.clone(),
             register_shutdown: details.register_shutdown.clone(),
         };
         match self.tcp.connect(&located, None::<()>) {
-            Ok(Some(connection)) => Ok(Some(Either::B(connection.boxed()))),
-            Ok(None) => Ok(None),
+            Ok(Some(connection)) => Ok(connection.boxed()),
+            Ok(None) => Err(Error::ConnectionFailed),
             Err(Error::Io(error)) => Err(Failure::Connect(error).into()),
             Err(error) => Err(error),
         }
-    }
-}
-
-impl Dial {
-    fn addresses(&self, details: &ConnectionDetails<'_>) -> Result<ResolvedSocketAddrs, Error> {
-        let uri = details.uri;
-        let host = uri.host().unwrap_or_default();
-        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
-        let known = unmistakable(host);
-        if known.is_empty() {
-            return self.resolver.resolve(uri, details.config, remaining(details)?).map_err(|error| match error {
-                Error::Io(error) => Failure::Dns(error).into(),
-                error => error,
-            });
-        }
-        let mut addresses = details.resolver.empty();
-        for address in known {
-            addresses.push(SocketAddr::new(address, port));
-        }
-        Ok(addresses)
     }
 }
 
@@ -86,6 +101,48 @@ fn unmistakable(host: &str) -> Vec<IpAddr> {
     }
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     bare.parse().into_iter().collect()
+}
+
+/// The families by turns, that of the first address first (RFC 8305 §4), and a bounded number of addresses.
+fn taking_turns(found: &[IpAddr]) -> Vec<IpAddr> {
+    let of_first = |address: &IpAddr| found.first().is_some_and(|first| first.is_ipv4() == address.is_ipv4());
+    let mut firsts = found.iter().filter(|address| of_first(address));
+    let mut others = found.iter().filter(|address| !of_first(address));
+    let mut ordered = Vec::new();
+    loop {
+        let turn = [firsts.next(), others.next()];
+        if turn == [None, None] || ordered.len() >= MAX_ADDRESSES {
+            return ordered;
+        }
+        ordered.extend(turn.into_iter().flatten());
+    }
+}
+
+/// Tries the addresses in equal shares of a quarter of `budget`, so that dead ones cost no more. Those that kept silent get another share,
+/// of a half of `budget`, for networks that are slow. A quarter remains for the exchange. A single address has all the time.
+fn first_that_answers<T>(
+    addresses: &[IpAddr],
+    budget: Duration,
+    mut attempt: impl FnMut(IpAddr, Duration) -> Result<T, Error>,
+) -> Result<T, Error> {
+    if let [only] = addresses {
+        return attempt(*only, budget);
+    }
+    let mut last = Error::ConnectionFailed;
+    let mut waiting = addresses.to_vec();
+    for part in [budget / 4, budget / 2] {
+        let share = part / u32::try_from(waiting.len()).unwrap_or(u32::MAX).max(1);
+        let mut silent = Vec::new();
+        for address in waiting {
+            match attempt(address, share.max(SHORTEST_SHARE)) {
+                Ok(connection) => return Ok(connection),
+                Err(Error::Timeout(_)) => silent.push(address),
+                Err(error) => last = error,
+            }
+        }
+        waiting = silent;
+    }
+    Err(if waiting.is_empty() { last } else { Error::Timeout(Timeout::Connect) })
 }
 
 /// What is left of the time for connecting: ureq counts it once, before the first step.
@@ -104,80 +161,88 @@ pub(super) fn remaining(details: &ConnectionDetails<'_>) -> Result<NextTimeout, 
     Ok(NextTimeout { after, ..details.timeout })
 }
 
-/// The last connector: it knows whether a connection that ends had been idle before.
-#[derive(Debug)]
-pub(super) struct Watch;
+/// More than any issuer publishes; login.microsoftonline.com has sixteen.
+const MAX_ADDRESSES: usize = 16;
 
-impl<In: Transport> Connector<In> for Watch {
-    type Out = Watched;
+/// `connect` takes no time-out of zero.
+const SHORTEST_SHARE: Duration = Duration::from_millis(1);
 
-    fn connect(&self, details: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
-        let first_use_ends = match (details.now, details.config.timeouts().global) {
-            (Moment::Exact(start), Some(budget)) => start.checked_add(budget),
-            _ => None,
-        };
-        Ok(chained.map(|inner| Watched { inner: inner.boxed(), first_use_ends, reused: false, answered: false }))
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::io;
 
-/// A connection that tells a stale end (idle, then gone before the first byte of an answer) from every other.
-#[derive(Debug)]
-pub(super) struct Watched {
-    inner: Box<dyn Transport>,
-    /// The end of the request that opened the connection. ureq's CONNECT grants each read the whole time for connecting.
-    first_use_ends: Option<Instant>,
-    reused: bool,
-    answered: bool,
-}
+    use super::*;
 
-impl Watched {
-    fn within_first_use(&self, timeout: NextTimeout) -> NextTimeout {
-        let Some(end) = self.first_use_ends else { return timeout };
-        let left = Wait::from(end.saturating_duration_since(Instant::now()));
-        NextTimeout { after: timeout.after.min(left), ..timeout }
+    fn addresses(texts: &[&str]) -> Vec<IpAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    fn is_stale(&self) -> bool {
-        self.reused && !self.answered
-    }
-
-    fn told_apart(&self, error: Error) -> Error {
-        match error {
-            Error::Io(error) if self.is_stale() && is_disconnect(&error) => Failure::Stale.into(),
-            error => error,
+    #[test]
+    fn the_families_take_turns() {
+        for (found, expected) in [
+            (&["::1", "::2", "::3", "1.1.1.1", "2.2.2.2"][..], &["::1", "1.1.1.1", "::2", "2.2.2.2", "::3"][..]),
+            (&["1.1.1.1", "::1", "2.2.2.2", "3.3.3.3"], &["1.1.1.1", "::1", "2.2.2.2", "3.3.3.3"]),
+            (&["1.1.1.1"], &["1.1.1.1"]),
+            (&[], &[]),
+        ] {
+            assert_eq!(taking_turns(&addresses(found)), addresses(expected));
         }
-    }
-}
-
-impl Transport for Watched {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        self.inner.buffers()
+        let many: Vec<IpAddr> = (0..=255).map(|last| Ipv4Addr::new(10, 0, 0, last).into()).collect();
+        assert_eq!(taking_turns(&many).len(), MAX_ADDRESSES);
     }
 
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        let timeout = self.within_first_use(timeout);
-        self.inner.transmit_output(amount, timeout).map_err(|error| self.told_apart(error))
+    /// What an attempt at an address comes to, and how long it takes.
+    enum Peer {
+        Answers(Duration),
+        Refuses,
+        Dead,
     }
 
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let timeout = self.within_first_use(timeout);
-        match self.inner.await_input(timeout) {
-            Ok(false) if self.is_stale() => Err(Failure::Stale.into()),
-            Ok(progress) => {
-                self.answered |= progress;
-                Ok(progress)
-            }
-            Err(error) => Err(self.told_apart(error)),
+    /// Connects to the peers with 12 s; the outcome, and the time that it took.
+    fn connect(peers: &[Peer]) -> (Result<usize, Error>, Duration) {
+        let all: Vec<IpAddr> = (0..).zip(peers).map(|(number, _)| Ipv4Addr::new(10, 0, 0, number).into()).collect();
+        let mut spent = Duration::ZERO;
+        let outcome = first_that_answers(&all, Duration::from_secs(12), |address, share| {
+            let number = all.iter().position(|known| *known == address).unwrap();
+            let (takes, outcome) = match &peers[number] {
+                Peer::Answers(after) if *after <= share => (*after, Ok(number)),
+                Peer::Refuses => (Duration::ZERO, Err(io::Error::from(io::ErrorKind::ConnectionRefused).into())),
+                Peer::Answers(_) | Peer::Dead => (share, Err(Error::Timeout(Timeout::Connect))),
+            };
+            spent += takes;
+            outcome
+        });
+        (outcome, spent)
+    }
+
+    #[test]
+    fn dead_addresses_cost_a_quarter_at_most_and_never_all() {
+        const SOON: Duration = Duration::from_millis(50);
+        let quarter = Duration::from_secs(3);
+        for dead in 1..MAX_ADDRESSES {
+            let mut peers: Vec<Peer> = (0..dead).map(|_| Peer::Dead).collect();
+            peers.push(Peer::Answers(SOON));
+            let (outcome, spent) = connect(&peers);
+            assert_eq!(outcome.unwrap(), dead);
+            assert!(spent <= quarter, "{dead}: {spent:?}");
         }
+        let (outcome, spent) = connect(&[Peer::Dead, Peer::Dead]);
+        assert!(matches!(outcome, Err(Error::Timeout(_))));
+        assert_eq!(spent, 3 * quarter, "a quarter remains");
     }
 
-    /// ureq asks this between two requests, and only then.
-    fn is_open(&mut self) -> bool {
-        (self.first_use_ends, self.reused, self.answered) = (None, true, false);
-        self.inner.is_open()
+    #[test]
+    fn a_slow_address_is_reached_in_the_second_round() {
+        let slow = Duration::from_secs(2);
+        assert_eq!(connect(&[Peer::Dead, Peer::Answers(slow)]).0.unwrap(), 1);
+        assert_eq!(connect(&[Peer::Refuses, Peer::Answers(2 * slow)]).0.unwrap(), 1);
+        assert_eq!(connect(&[Peer::Answers(5 * slow)]).0.unwrap(), 0, "a single one has all the time");
     }
 
-    fn is_tls(&self) -> bool {
-        self.inner.is_tls()
+    #[test]
+    fn refusals_are_told_from_silence() {
+        assert!(matches!(connect(&[Peer::Refuses, Peer::Refuses]).0, Err(Error::Io(_))));
+        assert!(matches!(connect(&[Peer::Refuses, Peer::Dead]).0, Err(Error::Timeout(_))));
+        assert!(matches!(connect(&[Peer::Refuses]).0, Err(Error::Io(_))));
     }
 }

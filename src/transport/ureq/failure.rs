@@ -3,8 +3,9 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
-use crate::error::NetworkErrorKind;
+use crate::error::{ConfigError, NetworkErrorKind};
 use crate::transport::TransportError;
 use crate::transport::ureq::tls_failure::TlsFailure;
 
@@ -13,11 +14,29 @@ use crate::transport::ureq::tls_failure::TlsFailure;
 pub(super) enum Failure {
     /// A reused connection ended before the first byte of an answer.
     Stale,
-    Dns(io::Error),
+    Dns(Arc<io::Error>),
     Connect(io::Error),
     Tls(TlsFailure),
+    /// Something between here and the proxy's readiness.
+    Proxy(ProxyFailure),
+    /// The proxy refused to connect, with this status.
+    ProxyStatus(u16),
+    /// The proxy ended the connection without an answer.
+    ProxyEnded,
+    /// The answer does not begin like HTTP/1.1.
+    NotHttp,
+    /// The transport is not configured for this request.
+    Config(ConfigError),
     /// A header that HTTP cannot carry.
     Unsendable,
+}
+
+/// A failure on the way through a proxy.
+#[derive(Debug)]
+pub(super) struct ProxyFailure {
+    /// Host and port of the proxy.
+    pub(super) place: String,
+    pub(super) error: Box<ureq::Error>,
 }
 
 impl From<Failure> for ureq::Error {
@@ -28,13 +47,20 @@ impl From<Failure> for ureq::Error {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        let text = match self {
             Self::Stale => "the idle connection had ended",
             Self::Dns(_) => "the host name cannot be resolved",
             Self::Connect(_) => "no connection can be made",
             Self::Tls(_) => "the TLS connection cannot be made",
+            Self::Proxy(_) => "no connection can be made through the proxy",
+            Self::ProxyStatus(407) => "the proxy demands other credentials (status 407)",
+            Self::ProxyStatus(status) => return write!(f, "the proxy refused to connect (status {status})"),
+            Self::ProxyEnded => "the proxy ended the connection without an answer",
+            Self::NotHttp => "the answer is not HTTP/1.1",
             Self::Unsendable => "the request has a URL or header that HTTP cannot carry",
-        })
+            Self::Config(_) => "the transport is not configured for this request",
+        };
+        f.write_str(text)
     }
 }
 
@@ -71,7 +97,6 @@ pub(super) fn transport_error(error: ureq::Error) -> TransportError {
         ureq::Error::Timeout(_) => return TransportError::new(Kind::Timeout),
         ureq::Error::HostNotFound => (Kind::Dns, "the host has no address"),
         ureq::Error::ConnectionFailed => (Kind::Connect, "no connection can be made"),
-        ureq::Error::ConnectProxyFailed(_) => (Kind::Connect, "the proxy refused to connect"),
         ureq::Error::Tls(_) | ureq::Error::TlsRequired => (Kind::Tls, "the TLS connection cannot be made"),
         ureq::Error::LargeResponseHeader(..) => (Kind::TooLarge, "the headers are beyond the limit"),
         ureq::Error::BodyExceedsLimit(_) => (Kind::TooLarge, "the body is beyond the limit"),
@@ -87,23 +112,46 @@ pub(super) fn transport_error(error: ureq::Error) -> TransportError {
 }
 
 fn own(failure: Failure) -> TransportError {
-    let kind = match &failure {
-        Failure::Stale | Failure::Unsendable => NetworkErrorKind::Io,
-        Failure::Dns(_) => NetworkErrorKind::Dns,
-        Failure::Connect(error) if error.kind() == io::ErrorKind::TimedOut => NetworkErrorKind::Timeout,
-        Failure::Connect(_) => NetworkErrorKind::Connect,
-        Failure::Tls(_) => NetworkErrorKind::Tls,
-    };
-    let error = TransportError::new(kind);
+    use NetworkErrorKind as Kind;
     match failure {
-        Failure::Dns(source) => error.with_source(source),
-        Failure::Connect(source) => error.with_source(bare(&source)),
-        Failure::Tls(source) if source.is_about_certificate_dates() => {
-            error.with_source(source).about_certificate_dates()
+        Failure::Config(error) => error.into(),
+        Failure::Proxy(ProxyFailure { place, error }) => through_proxy(place, transport_error(*error)),
+        Failure::Dns(source) => TransportError::new(Kind::Dns).with_source(source),
+        Failure::Connect(error) if error.kind() == io::ErrorKind::TimedOut => TransportError::new(Kind::Timeout),
+        Failure::Connect(source) => TransportError::new(Kind::Connect).with_source(bare(&source)),
+        Failure::Tls(source) => {
+            let error = TransportError::new(Kind::Tls).with_source(source);
+            if source.is_about_certificate_dates() { error.about_certificate_dates() } else { error }
         }
-        Failure::Tls(source) => error.with_source(source),
-        failure @ Failure::Stale => error.with_source(failure).stale(),
-        failure @ Failure::Unsendable => error.with_source(failure),
+        Failure::Stale => TransportError::new(Kind::Io).with_source(failure).stale(),
+        Failure::ProxyStatus(_) | Failure::ProxyEnded => TransportError::new(Kind::Connect).with_source(failure),
+        Failure::NotHttp | Failure::Unsendable => TransportError::new(Kind::Io).with_source(failure),
+    }
+}
+
+fn through_proxy(place: String, error: TransportError) -> TransportError {
+    let dates = error.is_about_certificate_dates();
+    let (kind, source) = error.into_parts();
+    let error = TransportError::new(kind).with_source(ThroughProxy { place, source });
+    if dates { error.about_certificate_dates() } else { error }
+}
+
+/// Names the proxy above the cause.
+#[derive(Debug)]
+struct ThroughProxy {
+    place: String,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl fmt::Display for ThroughProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no connection through the proxy {}", self.place)
+    }
+}
+
+impl StdError for ThroughProxy {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| -> &(dyn StdError + 'static) { source })
     }
 }
 
@@ -143,7 +191,17 @@ mod tests {
         let io = |kind| io::Error::new(kind, "hunter2");
         for (error, kind) in [
             (ureq::Error::BadUri(secret()), Kind::Io),
-            (ureq::Error::ConnectProxyFailed(secret()), Kind::Connect),
+            (Failure::ProxyStatus(407).into(), Kind::Connect),
+            (Failure::ProxyEnded.into(), Kind::Connect),
+            (Failure::NotHttp.into(), Kind::Io),
+            (
+                Failure::Proxy(ProxyFailure {
+                    place: "proxy:3128".to_owned(),
+                    error: Box::new(io(io::ErrorKind::BrokenPipe).into()),
+                })
+                .into(),
+                Kind::Io,
+            ),
             (ureq::Error::ConnectionFailed, Kind::Connect),
             (ureq::Error::RequireHttpsOnly(secret()), Kind::Io),
             (ureq::Error::HostNotFound, Kind::Dns),

@@ -40,6 +40,7 @@ impl Roots {
 }
 
 /// This program's own certificate.
+#[derive(Clone)]
 pub(super) struct Identity(Arc<SingleCertAndKey>);
 
 impl Identity {
@@ -60,15 +61,16 @@ fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
 }
 
 /// Wraps a connection in TLS where the URL is `https`. The configuration is made on first use, since the operating system's store is read then.
+#[derive(Clone)]
 pub(super) struct Tls {
     roots: Roots,
     identity: Option<Identity>,
-    config: OnceLock<Arc<ClientConfig>>,
+    config: Arc<OnceLock<Arc<ClientConfig>>>,
 }
 
 impl Tls {
     pub(super) fn new(roots: Roots, identity: Option<Identity>) -> Self {
-        Self { roots, identity, config: OnceLock::new() }
+        Self { roots, identity, config: Arc::default() }
     }
 
     /// Two threads may make it at once; one of the two is kept.
@@ -127,21 +129,29 @@ impl<In: Transport> Connector<In> for Tls {
         if !details.needs_tls() || transport.is_tls() {
             return Ok(Some(Either::A(transport)));
         }
-        let config = self.config().map_err(|error| Failure::Tls((&error).into()))?;
-        let mut connection = client(config, details).map_err(Failure::Tls)?;
-        let mut socket = TransportAdapter::new(transport.boxed(), details.current_time.clone());
-        socket.set_timeout(remaining(details)?);
-        connection.complete_io(&mut socket)?;
-        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(Either::B(TlsTransport { buffers, stream: StreamOwned::new(connection, socket) })))
+        let host = details.uri.host().unwrap_or_default();
+        self.wrap(transport.boxed(), host, details).map(|inside| Some(Either::B(inside)))
     }
 }
 
-fn client(config: Arc<ClientConfig>, details: &ConnectionDetails<'_>) -> Result<ClientConnection, TlsFailure> {
-    let host = details.uri.host().unwrap_or_default();
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    let name = ServerName::try_from(bare.to_owned()).map_err(|_| TlsFailure::HostName)?;
-    ClientConnection::new(config, name).map_err(|error| (&error).into())
+impl Tls {
+    /// Makes a TLS connection to `host`, which is as it stands in a URL.
+    pub(super) fn wrap(
+        &self,
+        transport: Box<dyn Transport>,
+        host: &str,
+        details: &ConnectionDetails<'_>,
+    ) -> Result<TlsTransport, ureq::Error> {
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let name = ServerName::try_from(bare.to_owned()).map_err(|_| Failure::Tls(TlsFailure::HostName))?;
+        let client = self.config().and_then(|config| ClientConnection::new(config, name));
+        let mut connection = client.map_err(|error| Failure::Tls((&error).into()))?;
+        let mut socket = TransportAdapter::new(transport, details.current_time.clone());
+        socket.set_timeout(remaining(details)?);
+        connection.complete_io(&mut socket)?;
+        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
+        Ok(TlsTransport { buffers, stream: StreamOwned::new(connection, socket) })
+    }
 }
 
 /// A connection inside TLS.

@@ -38,4 +38,4 @@ pub(crate) fn run(test: &str, environment: &[(&str, &str)]) {
 }
 
 const MARK: &str = "AERO2_TEST_CHILD";
-const PROXY_VARIABLES: [&str; 4] = ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
+const PROXY_VARIABLES: [&str; 5] = ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "REQUEST_METHOD"];

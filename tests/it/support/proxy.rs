@@ -14,6 +14,16 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// `authorization` is the value of `Proxy-Authorization` that is demanded, if any.
     pub(crate) fn start(authorization: Option<&'static str>) -> Self {
+        Self::answering(authorization, None, "HTTP/1.1 200 Connection established\r\n\r\n")
+    }
+
+    /// A proxy whose tunnels all lead to `port` on loopback, whatever host is named, and begin with `ready`.
+    pub(crate) fn leading_to(port: u16, ready: impl Into<String>) -> Self {
+        Self::answering(None, Some(port), ready)
+    }
+
+    fn answering(authorization: Option<&'static str>, port: Option<u16>, ready: impl Into<String>) -> Self {
+        let ready = ready.into();
         Self::serving(move |head, client| {
             if let Some(expected) = authorization {
                 if !head.contains(&format!("Proxy-Authorization: {expected}\r\n")) {
@@ -23,11 +33,15 @@ impl Proxy {
                 }
             }
             let Some(target) = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()) else { return };
-            let Ok(server) = TcpStream::connect(target) else {
+            let connected = match port {
+                Some(port) => TcpStream::connect((Ipv4Addr::LOCALHOST, port)),
+                None => TcpStream::connect(target),
+            };
+            let Ok(server) = connected else {
                 let _ = client.write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n");
                 return;
             };
-            if client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").is_ok() {
+            if client.write_all(ready.as_bytes()).is_ok() {
                 tunnel(client, &server);
             }
         })
