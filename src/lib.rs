@@ -39,7 +39,7 @@
 //! fn orders(api: &ResourceServer, authorization: Option<&str>) -> (u16, String) {
 //!     match api.authorize(authorization) {
 //!         Ok(claims) => {
-//!             (200, format!("orders of {}", claims.subject().unwrap_or("nobody")))
+//!             (200, format!("orders of {}", claims.subject().unwrap_or("a stranger")))
 //!         }
 //!         // Also send the header WWW-Authenticate: err.www_authenticate(Some("orders")).
 //!         Err(err) => (err.http_status(), err.to_string()),

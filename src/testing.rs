@@ -7,8 +7,8 @@
 //! aero2 = { version = "0.1", features = ["testing"] }
 //! ```
 //!
-//! Unlike the rest of the crate, this module panics rather than hand a test an error: where the test itself is wrong (a URL that no
-//! issuer may have, a [`Gate`] that nobody reaches), and where the system has no randomness for a key or a signature.
+//! Unlike the rest of the crate, this module panics instead of returning an error: where the test itself is wrong (a URL that no issuer
+//! may have, a [`Gate`] that no request reaches), and where the system has no randomness for a key or a signature.
 //!
 //! Pass the [`Issuer`](crate::Issuer) into your code from outside. Your test passes one that is connected to a [`TestIssuer`]:
 //!
@@ -19,7 +19,7 @@
 //! // The service.
 //! fn greet(rs: &ResourceServer, authorization: Option<&str>) -> (u16, String) {
 //!     match rs.authorize(authorization) {
-//!         Ok(claims) => (200, format!("hello {}", claims.subject().unwrap_or("nobody"))),
+//!         Ok(claims) => (200, format!("hello {}", claims.subject().unwrap_or("stranger"))),
 //!         Err(err) => (err.http_status(), err.to_string()),
 //!     }
 //! }
@@ -52,6 +52,7 @@
 //! | good and bad tokens | [`TestIssuer::token`], which is good except for what the test changes |
 //! | expiry | [`ManualClock`] |
 //! | key rotation | [`TestIssuer::rotate_keys`], [`TestIssuer::rotate_keys_dropping_old`] |
+//! | a content delivery network that is behind | [`TestIssuerBuilder::cdn`] |
 //! | outages and wrong answers | [`TestIssuer::fail`] with a [`Fault`] |
 //! | slow answers and races | [`TestIssuer::gate`] |
 //! | caching | [`TestIssuer::requests`] |
@@ -59,6 +60,7 @@
 //! | a whole program, in any language | [`TestIssuer::serve`] |
 
 mod assertion;
+mod cdn;
 mod clock;
 mod endpoints;
 mod faults;

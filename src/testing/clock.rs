@@ -1,4 +1,4 @@
-//! A clock that moves only when told to.
+//! A clock that only the test moves.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -55,7 +55,7 @@ impl ManualClock {
         times.wall = times.wall.checked_add(by).unwrap_or(times.wall);
     }
 
-    /// Moves only the monotonic clock: time passes while somebody holds the wall clock back.
+    /// Moves only the monotonic clock: time passes while the wall clock stands still.
     pub fn advance_monotonic(&self, by: Duration) {
         let mut times = self.0.lock();
         times.monotonic = times.monotonic.saturating_add(by);

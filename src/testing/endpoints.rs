@@ -10,6 +10,7 @@ use super::assertion;
 use super::faults::{Endpoint, FaultKind, Patience};
 use super::form::{self, Form, Refusal};
 use super::json::{Json, Object, Value};
+use super::keys::SigningKey;
 use super::state::{Client, Proof, State};
 use super::token::{TestToken, numeric_date};
 use crate::{NetworkErrorKind, Response};
@@ -80,8 +81,8 @@ pub(super) fn handle(
 ) -> Result<Response, NetworkErrorKind> {
     let Some(endpoint) = site.endpoint(incoming.path()) else { return Ok(not_found()) };
     match state.script.arrive(endpoint, patience).map(|fault| fault.0) {
-        None => Ok(dated(&answer(state, site, &site.url, endpoint, incoming), state.now())),
-        Some(FaultKind::Issuer(name)) => Ok(dated(&answer(state, site, &name, endpoint, incoming), state.now())),
+        None => Ok(dated(answer(state, site, &site.url, endpoint, incoming), state.now())),
+        Some(FaultKind::Issuer(name)) => Ok(dated(answer(state, site, &name, endpoint, incoming), state.now())),
         Some(FaultKind::Answer { status, headers, body }) => Ok(Response::new(status, headers, body)),
         Some(FaultKind::Transport(kind)) => Err(kind),
     }
@@ -138,16 +139,19 @@ fn discovery(state: &State, site: &Site, name: &str, path: &str) -> Response {
 }
 
 fn keys(state: &State, path: &str) -> Response {
-    let keys = state.keys.lock();
-    let body = match path.rsplit_once("/jwks/") {
-        Some((_, key_id)) => match keys.with_id(key_id) {
-            Some(key) => key.jwk(),
-            None => return not_found(),
-        },
-        None => keys.key_set(),
-    };
     let max_age = state.settings.keys_max_age.map(|age| format!("public, max-age={}", age.as_secs()));
-    answer_with(200, &body, max_age.as_deref().map(|value| ("cache-control", value)))
+    let cache_control = max_age.as_deref().map(|value| ("cache-control", value));
+    if let Some((_, key_id)) = path.rsplit_once("/jwks/") {
+        let key = state.keys.lock().with_id(key_id).map(SigningKey::jwk);
+        return key.map_or_else(not_found, |key| answer_with(200, &key, cache_control));
+    }
+    let origin = || state.keys.lock().key_set();
+    let Some(cdn) = state.settings.cdn else { return answer_with(200, &origin(), cache_control) };
+    let now = state.now();
+    let copy = state.cdn.lock().answer(cdn, now, origin);
+    let age = copy.age(now).unwrap_or_default().as_secs().to_string();
+    let date = http_date(copy.fetched_at);
+    answer_with(200, &copy.body, cache_control.into_iter().chain([("age", age.as_str()), ("date", &date)]))
 }
 
 fn token(state: &Arc<State>, name: &str, incoming: &Incoming<'_>) -> Result<Json, Refusal> {
@@ -223,7 +227,7 @@ fn concerns(claims: &Object, caller: &str) -> bool {
     is_audience || claims.get("client_id").is_some_and(is_caller)
 }
 
-/// RFC 7009 §2.1: a client revokes its own tokens; whatever else it asks is answered alike, and does nothing.
+/// RFC 7009 §2.1: a client revokes its own tokens. The answer is the same for any other token, which stays.
 fn revocation(state: &State, site: &Site, incoming: &Incoming<'_>) -> Result<Json, Refusal> {
     let (form, caller, _) = authenticated(state, &site.url, incoming)?;
     let token = form.one("token")?.ok_or(Refusal::new(400, "invalid_request", "token is missing"))?;
@@ -309,8 +313,11 @@ fn answer_with<'h>(status: u16, body: &Json, more: impl IntoIterator<Item = (&'h
     Response::new(status, headers, body.to_string().into_bytes())
 }
 
-/// Every server with a clock sends `Date` (RFC 9110 §6.6.1).
-fn dated(response: &Response, now: SystemTime) -> Response {
+/// Every server with a clock sends `Date` (RFC 9110 §6.6.1). That of a copy is when the copy was made.
+fn dated(response: Response, now: SystemTime) -> Response {
+    if response.header("date").is_some() {
+        return response;
+    }
     let date = ("date".to_owned(), http_date(now));
     let headers: Vec<_> = response.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     Response::new(response.status(), headers.into_iter().chain([date]), response.body().to_vec())

@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_lets_pass_as_many_as_it_was_told_and_a_dropped_one_all() {
+    fn a_gate_lets_as_many_pass_as_it_is_set_to_and_a_dropped_one_all() {
         let script = Script::default();
         let gate = script.gate(Endpoint::Keys);
         gate.let_pass(1);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::cdn::CdnSettings;
 use super::clock::ManualClock;
 use super::endpoints::Site;
 use super::faults::{Endpoint, Fault, Gate, Script};
@@ -90,6 +91,7 @@ impl TestIssuer {
             token_lifetime: Duration::from_secs(3600),
             default_audience: None,
             keys_max_age: None,
+            cdn: None,
             auth_methods: vec![String::from("client_secret_post")],
             oauth_metadata_only: false,
         })
@@ -205,7 +207,7 @@ impl TestIssuer {
         self.state.keys.lock().rotate(false);
     }
 
-    /// Revokes an access or refresh token. Introspection reports it; somebody who only verifies signatures cannot know.
+    /// Revokes an access or refresh token. Introspection reports it; a verification of its signature cannot.
     pub fn revoke(&self, token: &str) {
         self.state.registry.lock().revoked.insert(token.to_owned());
     }
@@ -297,6 +299,28 @@ impl TestIssuerBuilder {
         Self(Settings { keys_max_age: Some(max_age), ..self.0 })
     }
 
+    /// Puts a content delivery network in front of the key set. Its edges answer in turn, each with a copy that it keeps for
+    /// `keeps_for`, so that an edge may be behind after a rotation. `Age` and `Date` (RFC 9111 §4.2.3) are by the issuer's clock.
+    /// Defaults to none.
+    ///
+    /// ```
+    /// use aero2::testing::{ManualClock, TestIssuer};
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let test = TestIssuer::builder().clock(clock).cdn(2, Duration::from_secs(60)).build();
+    /// let issuer = test.issuer();
+    /// issuer.preload()?; // the first edge fetches a copy
+    /// test.rotate_keys(); // of which the first edge does not know yet
+    /// let rs = issuer.resource_server().build()?;
+    /// assert!(rs.verify_token(&test.token().sign()).is_ok(), "the second edge has no copy yet");
+    /// # Ok::<(), aero2::Error>(())
+    /// ```
+    #[must_use]
+    pub fn cdn(self, edges: usize, keeps_for: Duration) -> Self {
+        Self(Settings { cdn: Some(CdnSettings { edges, keeps_for }), ..self.0 })
+    }
+
     /// Sets the methods of client authentication that are advertised and accepted, out of `client_secret_post`,
     /// `client_secret_basic` and `private_key_jwt`. Defaults to `client_secret_post` only.
     #[must_use]
@@ -317,8 +341,13 @@ impl TestIssuerBuilder {
     /// Builds the issuer.
     pub fn build(self) -> TestIssuer {
         let site = Arc::new(Site::new(&self.0.url));
-        let state =
-            State { settings: self.0, keys: Mutex::default(), registry: Mutex::default(), script: Script::default() };
+        let state = State {
+            settings: self.0,
+            keys: Mutex::default(),
+            cdn: Mutex::default(),
+            registry: Mutex::default(),
+            script: Script::default(),
+        };
         state.signing_key(state.settings.algorithm);
         let issuer = TestIssuer { state: Arc::new(state), site };
         issuer.register_client(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET, ["api:read", "api:write"]);

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
+use super::cdn::{Cdn, CdnSettings};
 use super::clock::ManualClock;
 use super::faults::Script;
 use super::json::Json;
@@ -17,11 +18,12 @@ use crate::jose::Algorithm;
 pub(super) struct State {
     pub(super) settings: Settings,
     pub(super) keys: Mutex<KeyRing>,
+    pub(super) cdn: Mutex<Cdn>,
     pub(super) registry: Mutex<Registry>,
     pub(super) script: Script,
 }
 
-/// Whom and what the issuer knows.
+/// The clients and tokens that the issuer knows.
 #[derive(Default)]
 pub(super) struct Registry {
     pub(super) clients: BTreeMap<String, Client>,
@@ -39,7 +41,7 @@ pub(super) struct Client {
     pub(super) scopes: Option<Vec<String>>,
 }
 
-/// What a client shows who it is by.
+/// What a client authenticates with.
 #[derive(Clone)]
 pub(super) enum Proof {
     Secret(String),
@@ -74,6 +76,7 @@ pub(super) struct Settings {
     pub(super) token_lifetime: Duration,
     pub(super) default_audience: Option<String>,
     pub(super) keys_max_age: Option<Duration>,
+    pub(super) cdn: Option<CdnSettings>,
     pub(super) auth_methods: Vec<String>,
     pub(super) oauth_metadata_only: bool,
 }

@@ -490,3 +490,24 @@ fn the_debug_output_of_a_fault_shows_neither_headers_nor_body() {
     assert_eq!(format!("{:?}", Fault::transport(NetworkErrorKind::Dns)), "Fault { kind: Dns }");
     assert_eq!(format!("{:?}", Fault::wrong_issuer("https://h")), r#"Fault { issuer: "https://h" }"#);
 }
+
+#[test]
+fn an_edge_of_a_content_delivery_network_serves_its_copy_until_it_is_old_and_says_how_old_it_is() {
+    let clock = ManualClock::new();
+    let test = TestIssuer::builder().clock(clock.clone()).cdn(2, Duration::from_secs(60)).build();
+    let server = test.serve().unwrap();
+    let keys = || {
+        let answer = get(&server, "/oauth2/jwks.json");
+        let age = answer.head.lines().find_map(|line| line.strip_prefix("age: ")).map(str::to_owned);
+        assert_eq!(answer.head.matches("date: ").count(), 1, "{}", answer.head);
+        (answer.json()["keys"].as_array().unwrap().len(), age.unwrap())
+    };
+    assert_eq!(keys(), (1, "0".to_owned()), "the first edge fetches");
+    test.rotate_keys();
+    clock.advance(Duration::from_secs(59));
+    assert_eq!(keys(), (2, "0".to_owned()), "the second edge fetches");
+    assert_eq!(keys(), (1, "59".to_owned()), "the first one is behind");
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(keys(), (2, "1".to_owned()));
+    assert_eq!(keys(), (2, "0".to_owned()), "the first one fetches again");
+}
