@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
     let ours = fuzzing::introspection_response(body, ISSUER, wall());
-    let Ok(text) = str::from_utf8(body) else { return assert!(ours.is_err()) };
+    let Ok(text) = std::str::from_utf8(body) else { return assert!(ours.is_err()) };
     let members = match Reading::of(text) {
         Reading::Object(members) => members,
         Reading::Bad => return assert!(ours.is_err(), "a verdict out of what is no object"),

@@ -100,7 +100,7 @@ fuzz_target!(|data: &[u8]| {
         Err(error) => {
             let Error::Token(_) = &error else { panic!("{error:?}") };
             let unspoilt = token == signed && plausible && token.len() <= 16 * 1024;
-            let read = str::from_utf8(payload).ok().and_then(reference::claims);
+            let read = std::str::from_utf8(payload).ok().and_then(reference::claims);
             let good = read.is_some_and(|read| read.is_ok_and(|c| reference::is_acceptable(&c, ISSUER, "orders", NOW)));
             assert!(!(unspoilt && good), "refused: {error:?}");
         }
