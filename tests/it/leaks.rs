@@ -1,20 +1,22 @@
 //! No secret and no token shows: every error, event, log line and `Debug` of a run through everything that can go wrong is searched
 //! for every secret, every segment of every token, and every text that a server or a token brought in.
 
-use std::collections::BTreeSet;
-use std::error::Error as StdError;
-use std::fmt::{Debug, Display};
-use std::sync::{Arc, Mutex};
+mod search;
 
-use aero2::jose::Algorithm;
-use aero2::testing::{Endpoint, Fault, ManualClock, TestIssuer};
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::UNIX_EPOCH;
+
+use aero2::jose::{Algorithm, CompactJws, Jwk, JwkSet};
+use aero2::testing::{Endpoint, Fault, Json, ManualClock, TestIssuer};
 use aero2::{
-    ClientAuth, Error, Introspection, IssuerBuilder, NetworkErrorKind, PrivateKeyJwt, Request, Secret, SecretSource,
+    ByIssuer, ClientAuth, Introspection, IssuerBuilder, NetworkErrorKind, PrivateKeyJwt, Request, Secret, SecretSource,
     SenderConstraint, TokenOptions, TokenTypeHint, Transport, TransportError, VerifyOptions,
 };
 
 use crate::support::World;
 use crate::support::recorder::Recorder;
+use search::Search;
 
 const SECRET: &str = "n33dle-client-secret";
 const WRONG_SECRET: &str = "n33dle-wrong-secret";
@@ -22,68 +24,6 @@ const PROXY_SECRET: &str = "n33dle-proxy-password";
 /// In every text that a server answers or a token claims.
 const TEXT: &str = "n33dle-text";
 const PEM: &str = include_str!("../data/client-keys/es256.pem");
-
-/// What was shown, and what must not be in it.
-#[derive(Clone, Default)]
-struct Search(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    shown: BTreeSet<String>,
-    needles: BTreeSet<String>,
-}
-
-impl Search {
-    fn hide(&self, needle: impl AsRef<str>) {
-        let needle = needle.as_ref();
-        // Shorter ones turn up by chance.
-        if needle.len() >= 10 {
-            self.0.lock().unwrap().needles.insert(needle.to_owned());
-        }
-    }
-
-    fn token(&self, token: &str) -> String {
-        self.hide(token);
-        token.split('.').for_each(|segment| self.hide(segment));
-        token.to_owned()
-    }
-
-    fn show(&self, text: impl Display) {
-        self.0.lock().unwrap().shown.insert(text.to_string());
-    }
-
-    fn debug(&self, value: impl Debug) {
-        self.show(format_args!("{value:?} {value:#?}"));
-    }
-
-    fn error(&self, error: &Error) {
-        self.show(error);
-        self.debug(error);
-        self.show(format_args!("{:?} {:?}", error.www_authenticate(Some("realm")), error.retry_after()));
-        let mut source = error.source();
-        while let Some(error) = source {
-            self.show(error);
-            self.debug(error);
-            source = error.source();
-        }
-    }
-
-    fn outcome<T: Debug>(&self, outcome: &Result<T, Error>) {
-        match outcome {
-            Ok(value) => self.debug(value),
-            Err(error) => self.error(error),
-        }
-    }
-
-    fn found(&self) -> Option<String> {
-        let state = self.0.lock().unwrap();
-        let shown = state.shown.iter().flat_map(|text| state.needles.iter().map(move |needle| (text, needle)));
-        shown
-            .into_iter()
-            .find(|(text, needle)| text.contains(*needle))
-            .map(|(text, needle)| format!("{needle} shows in {text}"))
-    }
-}
 
 /// Shows each request as it passes by.
 struct Watching<T>(T, Search);
@@ -94,6 +34,7 @@ impl<T: Transport> Transport for Watching<T> {
         for (name, value) in body.split('&').filter_map(|pair| pair.split_once('=')) {
             if name.contains("secret") || name.contains("assertion") || name == "token" {
                 self.1.token(value);
+                self.1.token(&value.replace("%2E", "."));
             }
         }
         let authorization = request.headers().find(|(name, _)| *name == "authorization");
@@ -156,8 +97,6 @@ fn faults() -> Vec<Fault> {
 #[test]
 fn nothing_that_must_stay_hidden_shows_in_anything() {
     let search = Search::default();
-    #[cfg(feature = "log")]
-    log_lines::listen(&search);
     for needle in
         [SECRET, WRONG_SECRET, PROXY_SECRET, TEXT, TestIssuer::CLIENT_SECRET, "n33dle-token-1", "n33dle-token-2"]
     {
@@ -165,24 +104,47 @@ fn nothing_that_must_stay_hidden_shows_in_anything() {
     }
     PEM.lines().filter(|line| !line.starts_with('-')).for_each(|line| search.hide(line));
 
-    verification(&search);
-    clients(&search);
-    boot(&search);
-    #[cfg(feature = "ureq")]
-    transports(&search);
-    assert_eq!(search.found(), None);
-    let state = search.0.lock().unwrap();
-    assert!(state.needles.len() > 500 && state.shown.len() > 300, "{} {}", state.needles.len(), state.shown.len());
+    let parts: &[fn(&Search)] = &[
+        verification,
+        |search| use_clients(search, &world(), usize::MAX),
+        boot,
+        keys,
+        for_tests,
+        #[cfg(feature = "file-cache")]
+        files,
+        #[cfg(feature = "ureq")]
+        transports,
+    ];
+    #[cfg(feature = "log")]
+    log_lines::listen();
+    thread::scope(|scope| {
+        let search = &search;
+        for part in parts {
+            scope.spawn(move || part(search));
+        }
+        for endpoint in Endpoint::ALL {
+            scope.spawn(move || clients(search, endpoint));
+        }
+    });
+    #[cfg(feature = "log")]
+    log_lines::show(&search);
+    assert_eq!(search.found(), [""; 0]);
+    let (needles, shown) = search.counts();
+    assert!(needles > 500 && shown > 300, "{needles} {shown}");
+    #[cfg(all(feature = "ureq", feature = "file-cache"))]
+    assert_eq!(search.never_shown(&types_with_debug()), [""; 0], "a value of each has to be shown in this file");
 }
 
-#[test]
-fn the_search_finds_what_shows() {
-    let search = Search::default();
-    let token = search.token("aaaaaaaaaaaa.bbbbbbbbbbbb.cccccccccccc");
-    search.debug(TestIssuer::new());
-    assert_eq!(search.found(), None);
-    search.debug(token.split('.').nth(1));
-    assert!(search.found().is_some());
+/// The public types whose `Debug` might show what it was given: all but plain enums and numbers, which are `Copy` and borrow nothing.
+fn types_with_debug() -> BTreeSet<String> {
+    let name = |line: &str| line.rsplit(" for ").next().unwrap().split('<').next().unwrap().to_owned();
+    let listing = include_str!("../../docs/public-api.txt");
+    let of =
+        |what: &'static str| listing.lines().filter(move |line| line.starts_with("    impl") && line.contains(what));
+    let plain: BTreeSet<String> = of(" Copy for ").filter(|line| !line.contains('\'')).map(name).collect();
+    let types = of(" Debug for ").map(name).filter(|name| !plain.contains(name)).collect::<BTreeSet<_>>();
+    assert!(types.len() > 30, "the listing was not read: {types:?}");
+    types
 }
 
 /// Tokens good and bad, through every way in.
@@ -195,7 +157,7 @@ fn verification(search: &Search) {
     search.hide("n33dle-aud-of-token");
     let issuer = builder(&world, search).build().unwrap();
     let rs = issuer.resource_server().audience("n33dle-aud-of-token").verified_token_cache(8);
-    search.show(format_args!("{:?}", format!("{rs:?}").replace("n33dle-aud-of-token", "its own setting")));
+    search.debug_without("n33dle-aud-of-token", &rs);
     let rs = rs.build().unwrap();
     let elsewhere = issuer.resource_server().audience("elsewhere").required_scopes(["read"]).build().unwrap();
     let bound = issuer.resource_server().sender_constrained(SenderConstraint::Require).build().unwrap();
@@ -213,7 +175,7 @@ fn verification(search: &Search) {
         token(&world).claim("exp", TEXT).sign(),
         token(&world).token_use(TEXT).sign(),
         token(&world).scope(TEXT).sign(),
-        token(&world).claim("aud", vec![aero2::testing::Json::from(TEXT)]).sign(),
+        token(&world).claim("aud", vec![Json::from(TEXT)]).sign(),
         token(&world).claim("cnf", TEXT).sign(),
         token(&world).raw_payload(TEXT).sign(),
         token(&world).raw_header(TEXT).sign(),
@@ -227,32 +189,33 @@ fn verification(search: &Search) {
             search.outcome(&server.verify_token(&token));
             search.outcome(&server.authorize(Some(&format!("Bearer {token}"))));
             search.outcome(&server.authorize(Some(&format!("Basic {token}"))));
-            search.outcome(&server.verify_token_with(&token, &VerifyOptions::new().required_scopes(["more"])));
+            let options = VerifyOptions::new().required_scopes(["more"]).client_certificate(TEXT.as_bytes());
+            search.debug(&options);
+            search.outcome(&server.verify_token_with(&token, &options));
             let explanation = server.explain(&token);
             search.show(explanation.to_string().replace("n33dle-aud-of-token", "its own setting"));
-            search.debug(format!("{explanation:?}").replace("n33dle-aud-of-token", "its own setting"));
+            search.debug_without("n33dle-aud-of-token", (&explanation, explanation.checks().collect::<Vec<_>>()));
         }
-        let many = aero2::ByIssuer::new([rs.clone()]).unwrap();
+        let many = ByIssuer::new([rs.clone()]).unwrap();
         search.outcome(&many.verify_token(&token));
         search.debug(&many);
-        search.outcome(&aero2::jose::CompactJws::parse(&token));
+        search.outcome(&CompactJws::parse(&token));
     }
     if let Ok(claims) = rs.verify_token(&tokens[0]) {
         search.debug((&claims, claims.confirmation()));
     }
     search.debug((&issuer, &rs, &elsewhere, &world.test, &token(&world)));
+    world.clock.set_wall(UNIX_EPOCH);
+    search.outcome(&elsewhere.verify_token(&tokens[0]));
 }
 
-/// Each capability that sends secrets, against each fault at each endpoint.
-fn clients(search: &Search) {
-    for endpoint in Endpoint::ALL {
-        for fault in faults() {
-            let world = world();
-            world.test.fail(endpoint, 3, fault);
-            use_clients(search, &world, 3);
-        }
+/// Each capability that sends secrets, against each fault at the endpoint.
+fn clients(search: &Search, endpoint: Endpoint) {
+    for fault in faults() {
+        let world = world();
+        world.test.fail(endpoint, 3, fault);
+        use_clients(search, &world, 3);
     }
-    use_clients(search, &world(), usize::MAX);
 }
 
 /// Signing by Ed25519, which is fast in a debug build.
@@ -327,8 +290,8 @@ fn boot(search: &Search) {
     for text in [TEXT.to_owned(), format!(r#"{{"{TEXT}":"{TEXT}"}}"#), format!(r#"{{"keys":"{TEXT}"}}"#)] {
         search.outcome(&builder(&world, search).static_keys(&text).build());
         search.outcome(&builder(&world, search).snapshot(&text).build());
-        search.outcome(&aero2::jose::JwkSet::parse(&text));
-        search.outcome(&aero2::jose::Jwk::parse(&text));
+        search.outcome(&JwkSet::parse(&text));
+        search.outcome(&Jwk::parse(&text));
         search.outcome(&aero2::Issuer::new(&format!("https://{text}@x.example")));
     }
     search.hide(PROXY_SECRET);
@@ -349,17 +312,118 @@ fn transports(search: &Search) {
     let m2m = issuer.m2m_client("svc", SECRET).build().unwrap();
     search.outcome(&m2m.access_token());
     search.outcome(&aero2::UreqTransport::builder().proxy(&format!("ftp://user:{PROXY_SECRET}@x")).build());
+    over_http(search);
+}
+
+/// Over real HTTP, so that the lines that ureq and rustls log are seen.
+#[cfg(feature = "ureq")]
+fn over_http(search: &Search) {
+    let world = world();
+    let server = world.test.serve().unwrap();
+    search.debug(&server);
+    let transport = aero2::UreqTransport::builder().build().unwrap();
+    let issuer = server.issuer_builder().transport(Watching(transport, search.clone())).build().unwrap();
+    let asked = search.token(&server.token().subject("n33dle-asked").sign());
+    search.outcome(&issuer.resource_server().build().unwrap().verify_token(&asked));
+    for auth in [ClientAuth::SecretPost, ClientAuth::SecretBasic] {
+        for secret in [SECRET, WRONG_SECRET] {
+            let token = issuer.m2m_client("svc", secret).client_auth(auth.clone()).build().unwrap().access_token();
+            if let Ok(token) = &token {
+                search.token(token.expose_secret());
+            }
+            search.outcome(&token);
+            let introspector = issuer.introspector("svc", secret).client_auth(auth.clone()).build().unwrap();
+            search.outcome(&introspector.introspect(&asked));
+            search.outcome(
+                &issuer.revoker("svc", secret).client_auth(auth.clone()).build().unwrap().revoke(&asked, None),
+            );
+        }
+    }
+    // No text in a header: at their own debug level, ureq's lines have all headers of an answer.
+    for fault in [Fault::garbage(), Fault::status(500).body(TEXT), Fault::status(302).header("location", "/a")] {
+        world.test.fail(Endpoint::Token, 1, fault);
+        let m2m = issuer.m2m_client("svc", SECRET).default_scope("b").build().unwrap();
+        search.outcome(&m2m.access_token());
+    }
+}
+
+/// Files that are good, broken, or another's.
+#[cfg(feature = "file-cache")]
+fn files(search: &Search) {
+    let folder = std::env::temp_dir().join(format!("aero2-leaks-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let world = world();
+    let (tokens, snapshot) = (folder.join("tokens.json"), folder.join("snapshot.json"));
+    for text in [None, Some(TEXT.to_owned()), Some(format!(r#"{{"token":"n33dle-token-1","x":["{TEXT}"]}}"#))] {
+        if let Some(text) = text {
+            std::fs::write(&tokens, &text).unwrap();
+            std::fs::write(&snapshot, &text).unwrap();
+        }
+        for _ in 0..2 {
+            let issuer = builder(&world, search).snapshot_file(&snapshot).build().unwrap();
+            let rs = issuer.resource_server().build().unwrap();
+            search.outcome(&rs.verify_token(&search.token(&world.test.token().sign())));
+            let m2m = issuer.m2m_client("svc", SECRET).default_scope("a").token_file(&tokens);
+            search.debug(&m2m);
+            let m2m = m2m.build().unwrap();
+            let token = m2m.access_token();
+            if let Ok(token) = &token {
+                search.token(token.expose_secret());
+            }
+            search.outcome(&token);
+            m2m.clear_cache();
+            search.debug((&m2m, &issuer));
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Keys as values, private ones too.
+fn keys(search: &Search) {
+    let private = "n33dle-private-exponent-1";
+    search.hide(private);
+    let test = TestIssuer::new();
+    let mut texts = vec![test.key_set()];
+    for member in ["d", "p", "k", "x", "n", "kty", "crv"] {
+        texts.push(format!(r#"{{"keys":[{{"kty":"RSA","kid":"a","n":"AQAB","e":"AQAB","{member}":"{private}"}}]}}"#));
+        texts.push(format!(r#"{{"kty":"oct","{member}":"{private}"}}"#));
+    }
+    for text in texts {
+        let set = JwkSet::parse(&text);
+        search.outcome(&set);
+        if let Ok(set) = &set {
+            search.debug(set.iter().map(|key| (key, key.verification_key())).collect::<Vec<_>>());
+        }
+        search.outcome(&Jwk::parse(&text));
+        search.outcome(&aero2::Issuer::builder(test.url()).static_keys(&text).build());
+    }
+}
+
+/// What users hold in their tests.
+fn for_tests(search: &Search) {
+    let test = TestIssuer::builder().algorithm(Algorithm::EdDsa);
+    search.debug(&test);
+    let test = test.build();
+    test.register_client("svc", SECRET, ["a"]);
+    let fault = Fault::json(200, format!(r#"{{"access_token":"n33dle-token-1","x":"{TEXT}"}}"#));
+    search.debug((&test, test.transport(), &fault, PrivateKeyJwt::new(), Json::from("a"), ManualClock::new()));
+    let gate = test.gate(Endpoint::Token);
+    search.debug(&gate);
+    let token = test.token().subject("u1").sign();
+    search.token(&token);
+    search.debug(test.token());
 }
 
 #[cfg(feature = "log")]
 mod log_lines {
-    use std::sync::OnceLock;
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
 
     use super::Search;
 
-    static SEARCH: OnceLock<Search> = OnceLock::new();
+    static LINES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-    /// Takes the lines of every test that runs at the same time as well.
+    /// Takes the lines of every test that runs at the same time as well, and those of other crates.
     struct Logger;
 
     impl log::Log for Logger {
@@ -368,17 +432,23 @@ mod log_lines {
         }
 
         fn log(&self, record: &log::Record<'_>) {
-            if let Some(search) = SEARCH.get() {
-                search.show(format_args!("{} {}", record.target(), record.args()));
+            // At that level ureq_proto writes whole messages, of which the documentation of UreqTransport warns.
+            if !(record.target().starts_with("ureq_proto") && record.level() == log::Level::Trace) {
+                LINES.lock().unwrap().insert(format!("{} {}", record.target(), record.args()));
             }
         }
 
         fn flush(&self) {}
     }
 
-    pub(super) fn listen(search: &Search) {
-        SEARCH.set(search.clone()).ok().unwrap();
+    pub(super) fn listen() {
         log::set_logger(&Logger).unwrap();
         log::set_max_level(log::LevelFilter::Trace);
+    }
+
+    pub(super) fn show(search: &Search) {
+        let lines = LINES.lock().unwrap();
+        assert!(lines.len() > 20, "{} lines", lines.len());
+        lines.iter().for_each(|line| search.show(line));
     }
 }
