@@ -131,8 +131,9 @@ fn nothing_that_must_stay_hidden_shows_in_anything() {
     assert_eq!(search.found(), [""; 0]);
     let (needles, shown) = search.counts();
     assert!(needles > 500 && shown > 300, "{needles} {shown}");
-    #[cfg(all(feature = "ureq", feature = "file-cache"))]
-    assert_eq!(search.never_shown(&types_with_debug()), [""; 0], "a value of each has to be shown in this file");
+    if cfg!(all(feature = "ureq", feature = "file-cache")) {
+        assert_eq!(search.never_shown(&types_with_debug()), [""; 0], "a value of each has to be shown in this file");
+    }
 }
 
 /// The public types whose `Debug` might show what it was given: all but plain enums and numbers, which are `Copy` and borrow nothing.
