@@ -323,7 +323,8 @@ fn over_http(search: &Search) {
     let server = world.test.serve().unwrap();
     search.debug(&server);
     let transport = aero2::UreqTransport::builder().build().unwrap();
-    let issuer = server.issuer_builder().transport(Recorder::new(Watching(transport, search.clone()))).build().unwrap();
+    let issuer = aero2::Issuer::builder(server.url()).transport(Recorder::new(Watching(transport, search.clone())));
+    let issuer = issuer.build().unwrap();
     let asked = search.token(&server.token().subject("n33dle-asked").sign());
     search.outcome(&issuer.resource_server().build().unwrap().verify_token(&asked));
     for auth in [ClientAuth::SecretPost, ClientAuth::SecretBasic] {
