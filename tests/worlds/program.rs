@@ -145,14 +145,14 @@ fn client_of(issuer: &Issuer, client: usize) -> M2mClient {
 impl Run {
     fn operate(&mut self, operation: Operation) {
         match operation {
-            Operation::Machine(machine) => self.machine(machine),
-            Operation::Traffic(traffic) => self.traffic(traffic),
+            Operation::Machine(machine) => self.machine(&machine),
+            Operation::Traffic(traffic) => self.traffic(&traffic),
         }
     }
 
-    fn machine(&mut self, machine: Machine) {
+    fn machine(&mut self, machine: &Machine) {
         let before = self.clock.now();
-        match machine {
+        match *machine {
             Machine::Step(ms) => self.clock.step_wall(ms),
             Machine::SetRight => self.clock.set_right(),
             Machine::Suspend(ms) => self.clock.suspend(ms),
@@ -204,8 +204,8 @@ impl Run {
         Some(text)
     }
 
-    fn traffic(&mut self, traffic: Traffic) {
-        match traffic {
+    fn traffic(&mut self, traffic: &Traffic) {
+        match *traffic {
             Traffic::Verify { fresh, .. } => {
                 let now = self.clock.now();
                 let mut sim = self.sim.lock();

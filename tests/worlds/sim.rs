@@ -236,6 +236,8 @@ impl Sim {
             Meaning::Nothing => {}
             Meaning::Document => self.model.document = Some(asked),
             Meaning::Keys { set, ttl } => {
+                // The age may count from the beginning of the attempt, which may have read the document first.
+                let asked = self.call.start;
                 self.model.held = Some(Held { set, ttl, asked, got: now, age: 0, slack: 0, doubtful: false });
                 self.keep_snapshot(now);
             }

@@ -56,10 +56,13 @@ pub(crate) enum Meaning {
     Introspection { active: bool },
 }
 
+/// Status, headers and body.
+type Reply = (u16, Vec<(String, String)>, String);
+
 pub(crate) struct Answer {
     /// `u64::MAX`: never.
     pub(crate) latency: u64,
-    pub(crate) result: Result<(u16, Vec<(String, String)>, String), NetworkErrorKind>,
+    pub(crate) result: Result<Reply, NetworkErrorKind>,
     pub(crate) meaning: Meaning,
 }
 
@@ -153,7 +156,7 @@ impl Site {
 
     fn step(&mut self, t: u64, step: Step) {
         match step {
-            Step::Change(change) => self.change(t, change),
+            Step::Change(change) => self.change(t, &change),
             Step::Publish(entry) => self.publish(entry),
             Step::Sign(entry) => self.signing = entry,
             Step::Thaw(edge, id) => {
@@ -168,8 +171,8 @@ impl Site {
         }
     }
 
-    fn change(&mut self, t: u64, change: Change) {
-        match change {
+    fn change(&mut self, t: u64, change: &Change) {
+        match *change {
             Change::Rotate(rotation) => self.rotate(t, rotation),
             Change::Withdraw => self.published = Arc::new(vec![self.signing]),
             Change::EdgeBehind { edge, lasts } => {
