@@ -1,7 +1,7 @@
 //! Random worlds: the real crate on a virtual clock and against a virtual issuer, with an oracle that knows the truth.
 //!
 //! Each world is drawn from its seed. One that fails is shortened and printed. Settings by environment:
-//! `AERO2_WORLDS_SEED` (the first seed; 1), `AERO2_WORLDS_DAYS` (virtual days in all; 10), `AERO2_WORLDS_ALL` (run on after a failure
+//! `AERO2_WORLDS_SEED` (the first seed; 1), `AERO2_WORLDS_DAYS` (virtual days in all; 2), `AERO2_WORLDS_ALL` (run on after a failure
 //! and count the failures by rule), `AERO2_WORLDS_RULE`
 //! (shorten the first world that breaks the rule of that name), `AERO2_WORLDS_WITHOUT` (kinds of events to leave out), `AERO2_WORLDS_TRACE` (print each request and each answer).
 #![cfg(test)] // so that helpers count as tests for the lints too
@@ -38,7 +38,7 @@ type Example = Option<Failure>;
 #[test]
 fn in_random_worlds_every_answer_and_every_request_is_right() {
     let setting = |name: &str, default| std::env::var(name).map_or(default, |value| value.parse().unwrap());
-    let (first, days) = (setting("AERO2_WORLDS_SEED", 1), setting("AERO2_WORLDS_DAYS", 10));
+    let (first, days) = (setting("AERO2_WORLDS_SEED", 1), setting("AERO2_WORLDS_DAYS", 2));
     let all = std::env::var_os("AERO2_WORLDS_ALL").is_some();
     let (next, total, began) = (AtomicU64::new(first), Mutex::new(Total::default()), Instant::now());
     std::thread::scope(|scope| {
