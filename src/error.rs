@@ -455,6 +455,7 @@ mod tests {
             ConfigProblem::ReservedParameter("grant_type".into()),
             ConfigProblem::CacheCapacity,
             ConfigProblem::JwkSet,
+            ConfigProblem::NoUsableKey,
             ConfigProblem::Snapshot(SnapshotProblem::Malformed),
             ConfigProblem::Snapshot(SnapshotProblem::Version),
             ConfigProblem::Snapshot(SnapshotProblem::OtherIssuer),

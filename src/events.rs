@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cache::reentrancy::Reentrancy;
 use crate::error::{Error, SnapshotProblem, TokenErrorKind};
+use crate::events::held::Held;
+
+mod held;
 
 /// Something that happened inside an [`Issuer`](crate::Issuer), for logs and metrics.
 ///
@@ -237,6 +240,7 @@ pub(crate) struct Events {
     handler: Option<Arc<Handler>>,
     /// A handler that uses the issuer gets no events for what it causes itself.
     handling: Reentrancy,
+    held: Held<Event>,
     counters: [counter::Counter; COUNTS],
     refused: [counter::Counter; KINDS],
     /// Whether the last fetch of keys failed.
@@ -266,7 +270,8 @@ impl Events {
         Event::KeysRefreshed { usable, skipped, recovered: self.keys_failed.swap(false, Ordering::Relaxed) }
     }
 
-    /// Counts, logs and calls the handler. Call it with no lock held: the handler is the user's code.
+    /// Counts the event, logs it and calls the handler, after the flight that this thread leads if it does. Call it with no lock held:
+    /// the handler is the user's code.
     pub(crate) fn emit(&self, event: &Event) {
         if let Some(count) = counted_by(event) {
             self.count(count);
@@ -274,6 +279,20 @@ impl Events {
         if matches!(event, Event::KeyRefreshFailed { .. }) {
             self.keys_failed.store(true, Ordering::Relaxed);
         }
+        let reported = self.handler.is_some() || cfg!(feature = "log");
+        if reported && !self.held.keep(event) {
+            self.report(event);
+        }
+    }
+
+    /// Runs what may fetch inside a flight. Events are reported afterwards, so a handler may use what was fetched, and a slow one makes
+    /// no waiter wait.
+    pub(crate) fn after_flight<R>(&self, flight: impl FnOnce() -> R) -> R {
+        let _reports = self.held.begin().then(|| ReportOnDrop(self));
+        flight()
+    }
+
+    fn report(&self, event: &Event) {
         #[cfg(feature = "log")]
         log::log!(target: "aero2", level(event), "{event}");
         if let (Some(handler), Some(_handling)) = (&self.handler, self.handling.enter()) {
@@ -289,6 +308,15 @@ impl Events {
             counts: std::array::from_fn(|i| value(self.counters.get(i))),
             refused: std::array::from_fn(|i| value(self.refused.get(i))),
         }
+    }
+}
+
+/// Also after a transport's panic.
+struct ReportOnDrop<'a>(&'a Events);
+
+impl Drop for ReportOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.held.end().iter().for_each(|event| self.0.report(event));
     }
 }
 

@@ -75,7 +75,10 @@ impl Introspector {
         let deadline = self.issuer.deadline();
         let request = || self.request(token, hint, deadline);
         match &self.answers {
-            Some(answers) => answers.get(token, || self.issuer.now(), deadline, request),
+            Some(answers) => {
+                let flight = || answers.get(token, || self.issuer.now(), deadline, request);
+                self.issuer.events().after_flight(flight)
+            }
             None => request(),
         }
     }

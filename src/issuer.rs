@@ -330,6 +330,10 @@ impl Inner {
 struct KeySource<'a>(&'a Inner);
 
 impl Fetch<JwkSet> for KeySource<'_> {
+    fn reporting<R>(&self, flight: impl FnOnce() -> R) -> R {
+        self.0.connection.events.after_flight(flight)
+    }
+
     fn now(&self) -> Now {
         self.0.connection.now()
     }
@@ -355,6 +359,10 @@ impl Fetch<JwkSet> for KeySource<'_> {
 struct DiscoverySource<'a>(&'a Inner);
 
 impl Fetch<Arc<Metadata>> for DiscoverySource<'_> {
+    fn reporting<R>(&self, flight: impl FnOnce() -> R) -> R {
+        self.0.connection.events.after_flight(flight)
+    }
+
     fn now(&self) -> Now {
         self.0.connection.now()
     }

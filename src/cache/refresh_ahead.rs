@@ -21,6 +21,11 @@ pub(crate) trait Fetch<T> {
     fn refresh_deadline(&self) -> Deadline;
 
     fn fetch(&self, deadline: Deadline) -> Result<Fetched<T>, Error>;
+
+    /// Runs a flight, and reports what happened in it afterwards.
+    fn reporting<R>(&self, flight: impl FnOnce() -> R) -> R {
+        flight()
+    }
 }
 
 /// A value fresh from the issuer.
@@ -136,7 +141,7 @@ impl<T: Clone> RefreshAheadCache<T> {
             self.fetch_and_store(source, deadline)
         };
         let wait = Wait { deadline: source.refresh_deadline().or_earlier(deadline), max_waiters: MAX_REFETCH_WAITERS };
-        let outcome = self.run(wait, lookup, fetch);
+        let outcome = source.reporting(|| self.run(wait, lookup, fetch));
         outcome.map(|cached| (cached, requested))
     }
 
@@ -149,7 +154,8 @@ impl<T: Clone> RefreshAheadCache<T> {
             Plan::Fail(error) => Err(error),
             Plan::Fetch => self.fetch(BackoffScope::All, source, deadline).map(drop),
             Plan::RefreshAhead(_) => {
-                let outcome = self.flight.run_if_idle(|| None, || self.fetch_and_store(source, deadline));
+                let refresh = || self.flight.run_if_idle(|| None, || self.fetch_and_store(source, deadline));
+                let outcome = source.reporting(refresh);
                 outcome.map_or(Ok(()), |outcome| outcome.map(drop))
             }
         }
@@ -168,7 +174,7 @@ impl<T: Clone> RefreshAheadCache<T> {
             let deadline = if cached.stale { deadline } else { source.refresh_deadline().or_earlier(deadline) };
             self.fetch_and_store(source, deadline)
         };
-        match self.flight.run_if_idle(lookup, fetch) {
+        match source.reporting(|| self.flight.run_if_idle(lookup, fetch)) {
             Some(Ok(newer)) => newer,
             Some(Err(_)) => Cached { at: source.now(), ..cached },
             None => cached,
@@ -185,7 +191,7 @@ impl<T: Clone> RefreshAheadCache<T> {
                 Plan::Fetch | Plan::RefreshAhead(_) => None,
             }
         };
-        self.run(deadline.into(), lookup, || self.fetch_and_store(source, deadline))
+        source.reporting(|| self.run(deadline.into(), lookup, || self.fetch_and_store(source, deadline)))
     }
 
     /// A leader's re-entrancy error is its own; its waiters try again.

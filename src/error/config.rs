@@ -75,6 +75,7 @@ pub(crate) enum ConfigProblem {
     CacheCapacity,
     Jwk(JwkProblem),
     JwkSet,
+    NoUsableKey,
     Snapshot(SnapshotProblem),
     #[cfg_attr(not(any(feature = "ureq", test)), expect(dead_code, reason = "of UreqTransport"))]
     RootCertificates,
@@ -144,6 +145,7 @@ impl fmt::Display for ConfigProblem {
             Self::CacheCapacity => "a cache needs a capacity and a time to live above zero; for no cache, do not set one",
             Self::Jwk(problem) => return problem.fmt(f),
             Self::JwkSet => "the key set must be a JSON object with an array keys and no duplicate members (RFC 7517, section 5)",
+            Self::NoUsableKey => "the key set has no public key for verifying signatures, so no token could be accepted; pass the issuer's own",
             Self::Snapshot(problem) => return write!(f, "the snapshot cannot be used: {problem}; make a new one with Issuer::snapshot"),
             Self::RootCertificates => "the root certificates must be PEM with at least one certificate",
             Self::ClientCertificate => "the client certificate and key must be PEM: a certificate chain, and a private key that belongs to it",

@@ -189,7 +189,7 @@ impl IssuerBuilder {
     ///
     /// # Errors
     /// [`Error::Config`] as for [`Issuer::new`]; also for a timeout of zero, and for static keys or a snapshot that cannot be
-    /// read or belong to another issuer.
+    /// read or belong to another issuer, and for static keys of which none is usable.
     pub fn build(self) -> Result<Issuer, Error> {
         let url = IssuerUrl::parse(&self.url, self.allow_http)?;
         if self.timeout.is_zero() || self.refresh_timeout.is_zero() {
@@ -201,8 +201,8 @@ impl IssuerBuilder {
         let settings = Settings {
             key_ttl: self.key_ttl,
             max_stale: self.max_stale,
-            static_keys: self.static_keys.as_deref().map(JwkSet::parse).transpose()?,
-            first_keys: self.first_keys.as_deref().map(JwkSet::parse).transpose()?,
+            static_keys: self.static_keys.as_deref().map(own_keys).transpose()?,
+            first_keys: self.first_keys.as_deref().map(own_keys).transpose()?,
             boot,
         };
         let connection = HttpClient {
@@ -229,6 +229,12 @@ impl fmt::Debug for IssuerBuilder {
             .field("max_stale", &self.max_stale)
             .finish_non_exhaustive()
     }
+}
+
+/// The program's own keys, of which one must be usable.
+fn own_keys(jwk_set: &str) -> Result<JwkSet, Error> {
+    let keys = JwkSet::parse(jwk_set)?;
+    if keys.is_empty() { Err(Error::config(ConfigProblem::NoUsableKey)) } else { Ok(keys) }
 }
 
 fn boot(snapshot: &str, issuer: &IssuerUrl) -> Result<SnapshotLoader, Error> {

@@ -104,12 +104,13 @@ impl HttpClient {
         let Some(timeout) = deadline.remaining() else {
             return Err(Error::network(NetworkErrorKind::Timeout, endpoint).into());
         };
-        let Some(_sending) = self.sending.enter() else {
+        let Some(sending) = self.sending.enter() else {
             return Err(Error::network(NetworkErrorKind::Reentrant, endpoint).into());
         };
         let request = request(timeout).plain_http_proxied(self.url.allows_http());
         let response =
             self.transport.send(&request).map_err(|failure| SendFailure::new(failure, endpoint, self.now()))?;
+        drop(sending);
         self.measure_skew(&response);
         Ok(response)
     }

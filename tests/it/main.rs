@@ -21,6 +21,7 @@ mod m2m_calm;
 mod private_key_jwt;
 #[cfg(feature = "ureq")]
 mod proxy;
+mod refetch;
 mod resource_server;
 mod sender_constrained;
 mod small_machines;

@@ -2,6 +2,7 @@
 //! notification shuttle chooses who runs next. A deadlock is a failure, so no lost wake-up goes unnoticed.
 
 #[path = "../../../src/cache/single_flight.rs"]
+#[expect(dead_code, reason = "the scenarios take the steps of run one by one")]
 mod single_flight;
 #[path = "../../../src/time.rs"]
 #[cfg_attr(not(test), expect(dead_code, reason = "the flight needs the deadline only"))]

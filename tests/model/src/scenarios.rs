@@ -23,6 +23,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("a_leader_that_joins_again_gets_an_error", reentrant_leader),
     ("a_waiter_without_time_leaves", impatient_waiter),
     ("a_refresh_ahead_never_waits", refresh_ahead),
+    ("a_caller_beyond_the_places_leaves_at_once", few_places),
 ];
 
 /// What a flight got: its number, and what tells whether anybody still keeps it.
@@ -300,5 +301,30 @@ fn refresh_ahead() {
         })
         .collect();
     join_all(threads);
+    world.check_at_rest();
+}
+
+fn few_places() {
+    let world = World::new();
+    let leader = world.lead();
+    let refused = Arc::new(AtomicUsize::new(0));
+    let callers: Vec<_> = (0..3)
+        .map(|_| {
+            let refused = refused.clone();
+            spawn(&world, move |world| match world.flight.join(Which::Current, Wait { max_waiters: 2, ..never() }) {
+                Join::Finished(outcome) => assert_eq!(outcome.number(), Some(0)),
+                Join::Refused(NoOutcome::Full) => drop(refused.fetch_add(1, SeqCst)),
+                other => panic!("{other:?}"),
+            })
+        })
+        .collect();
+    // The third leaves while the flight is in progress.
+    while refused.load(SeqCst) == 0 {
+        thread::yield_now();
+    }
+    world.until_waiting(2);
+    drop(leader.finish(world.outcome(0)));
+    join_all(callers);
+    assert_eq!(refused.load(SeqCst), 1);
     world.check_at_rest();
 }
