@@ -74,7 +74,8 @@ impl Client {
         match (self.secret.text(), &self.auth) {
             (Some(text), _) if text.expose_secret().is_empty() => Err(Error::config(ConfigProblem::EmptySecret)),
             (Some(pem), Some(ClientAuth::PrivateKeyJwt(assertion))) => assertion.read_key(pem).map(|_| self),
-            _ => Ok(self),
+            (Some(text), _) => check_secret(text).map(|()| self),
+            (None, _) => Ok(self),
         }
     }
 
@@ -87,10 +88,14 @@ impl Client {
     ) -> Result<Option<Secret>, Error> {
         match self.auth.as_ref().unwrap_or_else(|| best_of(server.offered)) {
             ClientAuth::SecretPost => {
+                check_secret(secret)?;
                 form.push("client_id", &self.client_id);
                 form.push("client_secret", secret.expose_secret());
             }
-            ClientAuth::SecretBasic => return Ok(Some(basic(&self.client_id, secret.expose_secret()))),
+            ClientAuth::SecretBasic => {
+                check_secret(secret)?;
+                return Ok(Some(basic(&self.client_id, secret.expose_secret())));
+            }
             ClientAuth::PrivateKeyJwt(jwt) => {
                 let assertion = jwt.assertion(&self.client_id, server.issuer, server.now, secret)?;
                 // Optional by RFC 7521 §4.2, and some issuers look the client up by it.
@@ -101,6 +106,18 @@ impl Client {
         }
         Ok(None)
     }
+}
+
+/// Finds what cannot be a client secret: it would be sent as it is, and the issuer would only say `invalid_client`.
+fn check_secret(secret: &Secret) -> Result<(), Error> {
+    let text = secret.expose_secret();
+    if text.contains("-----BEGIN ") {
+        return Err(Error::config(ConfigProblem::KeyAsSecret));
+    }
+    if text.trim() != text || text.contains(char::is_control) {
+        return Err(Error::config(ConfigProblem::SecretCharacter));
+    }
+    Ok(())
 }
 
 fn best_of(offered: Option<&[String]>) -> &'static ClientAuth {

@@ -445,6 +445,8 @@ mod tests {
             ConfigProblem::DuplicateIssuer,
             ConfigProblem::EmptyClientId,
             ConfigProblem::EmptySecret,
+            ConfigProblem::SecretCharacter,
+            ConfigProblem::KeyAsSecret,
             ConfigProblem::SecretVariable("NAME".into()),
             ConfigProblem::SecretFile,
             ConfigProblem::SecretFunction,

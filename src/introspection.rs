@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cache::backoff::BackoffScope;
 use crate::claims::claim_set::{ClaimSet, ClaimsProblem};
 use crate::client_auth::{Client, ClientAuth};
-use crate::error::{ConfigProblem, Detail, Endpoint, Error};
+use crate::error::{ConfigProblem, Detail, Endpoint, Error, TokenErrorKind};
 use crate::introspection::cache::IntrospectionCache;
 use crate::introspection::response::{Introspection, TokenInfo, is_in_its_time};
 use crate::issuer::Issuer;
@@ -46,6 +46,7 @@ pub(crate) mod response;
 pub struct Introspector {
     issuer: Issuer,
     client: Arc<Client>,
+    max_token_bytes: usize,
     answers: Option<Arc<IntrospectionCache>>,
 }
 
@@ -53,6 +54,7 @@ impl Introspector {
     /// Asks whether `token` is active.
     ///
     /// # Errors
+    /// [`Error::Token`] if the token is longer than [`max_token_bytes`](IntrospectorBuilder::max_token_bytes); nothing is sent then.
     /// [`Error::OAuth`] if the issuer refuses this client (not the token). [`Error::Network`] if there is no usable answer.
     /// [`Error::Clock`] if the answer contains `exp` or `nbf` and the wall clock is not set. [`Error::Config`] if the secret
     /// cannot be read.
@@ -71,6 +73,9 @@ impl Introspector {
     fn ask(&self, token: &str, hint: Option<TokenTypeHint>) -> Result<Introspection, Error> {
         if token.is_empty() {
             return Ok(Introspection::Inactive);
+        }
+        if token.len() > self.max_token_bytes {
+            return Err(Error::token(TokenErrorKind::TooLong));
         }
         let deadline = self.issuer.deadline();
         let request = || self.request(token, hint, deadline);
@@ -105,7 +110,7 @@ pub(crate) fn parse_response(response: &Response, issuer: &str, now: Now) -> Res
     }
     let token_type = object.string("token_type").map_err(|_| invalid(Detail::Member("token_type")))?;
     object.string("username").map_err(|_| invalid(Detail::Member("username")))?;
-    let claims = ClaimSet::parse(text.to_owned()).map_err(|problem| {
+    let claims = ClaimSet::parse_introspection(text.to_owned()).map_err(|problem| {
         invalid(match problem {
             ClaimsProblem::NotAnObject => Detail::NotJson,
             ClaimsProblem::Claim(name) => Detail::Member(name),
@@ -133,7 +138,12 @@ impl Issuer {
     /// Starts building an [`Introspector`]. `client_id` is the resource server's own id at the issuer: Aero2 confirms an access
     /// token only to its audience.
     pub fn introspector(&self, client_id: impl Into<String>, secret: impl Into<SecretSource>) -> IntrospectorBuilder {
-        IntrospectorBuilder { issuer: self.clone(), client: Client::new(client_id.into(), secret.into()), cache: None }
+        IntrospectorBuilder {
+            issuer: self.clone(),
+            client: Client::new(client_id.into(), secret.into()),
+            max_token_bytes: MAX_TOKEN_BYTES,
+            cache: None,
+        }
     }
 }
 
@@ -143,6 +153,7 @@ impl Issuer {
 pub struct IntrospectorBuilder {
     issuer: Issuer,
     client: Client,
+    max_token_bytes: usize,
     cache: Option<(usize, Duration)>,
 }
 
@@ -151,6 +162,12 @@ impl IntrospectorBuilder {
     /// and does not list `client_secret_post`.
     pub fn client_auth(mut self, auth: impl Into<ClientAuth>) -> Self {
         self.client.auth = Some(auth.into());
+        self
+    }
+
+    /// The length of the longest token, in bytes, that is asked about. Defaults to 16 KiB.
+    pub fn max_token_bytes(mut self, bytes: usize) -> Self {
+        self.max_token_bytes = bytes;
         self
     }
 
@@ -173,6 +190,9 @@ impl IntrospectorBuilder {
             Some((capacity, ttl)) => Some(Arc::new(IntrospectionCache::new(capacity, ttl))),
             None => None,
         };
-        Ok(Introspector { issuer: self.issuer, client, answers })
+        Ok(Introspector { issuer: self.issuer, client, max_token_bytes: self.max_token_bytes, answers })
     }
 }
+
+/// The longest token that is asked about by default, as for a resource server.
+const MAX_TOKEN_BYTES: usize = 16 * 1024;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::client_auth::Client;
 use crate::error::{Endpoint, Error};
@@ -13,7 +14,7 @@ use crate::m2m::token::AccessToken;
 use crate::m2m::token_cache::entry::Freshness;
 use crate::m2m::token_cache::{FetchToken, Fetched, TokenCache};
 use crate::m2m::token_request::{Params, TokenOptions, TokenRequest};
-use crate::m2m::token_response::{Minted, parse_response};
+use crate::m2m::token_response::{Minted, Requested, parse_response};
 use crate::time::{Deadline, Now};
 
 pub(crate) mod builder;
@@ -64,6 +65,7 @@ struct Inner {
     client: Client,
     default_scope: Option<String>,
     params: Params,
+    default_lifetime: Option<Duration>,
     /// The request of [`M2mClient::access_token`].
     default: Arc<TokenRequest>,
     cache: TokenCache,
@@ -248,7 +250,8 @@ impl Inner {
     ) -> Result<Minted, Error> {
         let scope = freshness.backoff_scope();
         let response = self.issuer.oauth_request(Endpoint::Token, &self.client, &request.form(), scope, deadline)?;
-        let read = body_text(Endpoint::Token, &response).and_then(|text| parse_response(text, request.scope(), now));
+        let requested = Requested { scope: request.scope(), at: now, default_lifetime: self.default_lifetime };
+        let read = body_text(Endpoint::Token, &response).and_then(|text| parse_response(text, requested));
         self.issuer.connection().judged(&response, read)
     }
 }

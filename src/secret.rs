@@ -3,7 +3,7 @@
 use std::env::VarError;
 use std::error::Error as StdError;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -50,7 +50,9 @@ impl fmt::Debug for Secret {
 /// Where a client secret comes from. The source is read anew whenever the secret is needed, so a rotated secret takes effect with
 /// the next token request.
 ///
-/// Every `secret` parameter also accepts a plain `&str` or `String`.
+/// Every `secret` parameter also accepts a plain `&str` or `String`. A client secret that is empty, has a blank at either end or
+/// contains a control character is an [`Error::Config`](crate::Error::Config), and so is a private key where no key method is set: it
+/// would be sent to the issuer.
 ///
 /// ```
 /// use aero2::SecretSource;
@@ -60,6 +62,7 @@ impl fmt::Debug for Secret {
 ///     SecretSource::from_fn(|| Ok::<_, std::io::Error>(String::from("fetched just now")));
 /// ```
 #[derive(Clone)]
+#[must_use]
 pub struct SecretSource(Source);
 
 #[derive(Clone)]
@@ -67,6 +70,7 @@ enum Source {
     Text(Secret),
     Env(Arc<str>),
     File(Arc<PathBuf>),
+    Credential(Arc<str>),
     Function(Arc<Function>),
 }
 
@@ -74,7 +78,7 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 type Function = dyn Fn() -> Result<String, BoxError> + Send + Sync;
 
 impl SecretSource {
-    /// Reads the environment variable `name`.
+    /// Reads the environment variable `name` and removes one line end (`\n` or `\r\n`) from its end.
     pub fn env(name: impl Into<String>) -> Self {
         Self(Source::Env(name.into().into()))
     }
@@ -82,6 +86,12 @@ impl SecretSource {
     /// Reads the file at `path` and removes one line end (`\n` or `\r\n`) from its end.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Source::File(Arc::new(path.into())))
+    }
+
+    /// Reads the credential `name` that systemd passes to a service (`LoadCredential=`, `SetCredentialEncrypted=`): the file of that
+    /// name in the directory that the environment variable `CREDENTIALS_DIRECTORY` names. Removes one line end from its end.
+    pub fn systemd_credential(name: impl Into<String>) -> Self {
+        Self(Source::Credential(name.into().into()))
     }
 
     /// Calls `read`. If that fails, its error becomes the [`source`](std::error::Error::source) of an
@@ -100,6 +110,7 @@ impl SecretSource {
             Source::Text(secret) => secret.clone(),
             Source::Env(name) => from_env(name)?,
             Source::File(path) => from_file(path)?,
+            Source::Credential(name) => from_credential(name)?,
             Source::Function(read) => Secret::from(read().map_err(|e| SecretFailure::Function(e.into()))?),
         };
         if secret.expose_secret().is_empty() { Err(SecretFailure::Empty) } else { Ok(secret) }
@@ -144,6 +155,7 @@ impl fmt::Debug for SecretSource {
             Source::Text(_) => f.write_str("SecretSource::Text(..)"),
             Source::Env(name) => write!(f, "SecretSource::Env({name:?})"),
             Source::File(path) => write!(f, "SecretSource::File({path:?})"),
+            Source::Credential(name) => write!(f, "SecretSource::Credential({name:?})"),
             Source::Function(_) => f.write_str("SecretSource::Function(..)"),
         }
     }
@@ -159,9 +171,13 @@ pub(crate) enum SecretFailure {
 }
 
 fn from_env(name: &Arc<str>) -> Result<Secret, SecretFailure> {
-    let text =
-        std::env::var(&**name).map_err(|error| SecretFailure::Env { name: name.clone(), source: elided(error) })?;
-    Ok(text.into())
+    let text = variable(name)?;
+    Ok(Secret::from(without_line_end(&text)))
+}
+
+fn variable(name: &Arc<str>) -> Result<Zeroizing<String>, SecretFailure> {
+    let text = std::env::var(&**name);
+    text.map(Zeroizing::new).map_err(|error| SecretFailure::Env { name: name.clone(), source: elided(error) })
 }
 
 /// The value of a variable that is no Unicode would show in the error's own text.
@@ -172,12 +188,27 @@ fn elided(error: VarError) -> VarError {
     }
 }
 
-fn from_file(path: &std::path::Path) -> Result<Secret, SecretFailure> {
+fn from_file(path: &Path) -> Result<Secret, SecretFailure> {
     let text = std::fs::read_to_string(path).map_err(|source| SecretFailure::File { source })?;
     let text = Zeroizing::new(text);
-    let line = text.strip_suffix('\n').map_or(text.as_str(), |rest| rest.strip_suffix('\r').unwrap_or(rest));
-    Ok(Secret::from(line))
+    Ok(Secret::from(without_line_end(&text)))
 }
+
+fn from_credential(name: &str) -> Result<Secret, SecretFailure> {
+    let directory = variable(&Arc::from(CREDENTIALS_DIRECTORY))?;
+    // A name is a file's name, by the rules of systemd: it leads to no other directory.
+    if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\\', '\0']) {
+        return Err(SecretFailure::File { source: std::io::ErrorKind::InvalidInput.into() });
+    }
+    from_file(&Path::new(directory.as_str()).join(name))
+}
+
+fn without_line_end(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |rest| rest.strip_suffix('\r').unwrap_or(rest))
+}
+
+/// Set by systemd for a service that has credentials (systemd.exec(5)).
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 #[cfg(test)]
 mod tests {

@@ -165,7 +165,7 @@ fn tokens_and_secrets_are_wiped_before_their_memory_is_given_back() {
                 drop((token.authorization_header(), m2m, issuer));
                 let introspector = Issuer::builder("https://issuer.example").transport(answer).clock(clock()).build();
                 let introspector = introspector.unwrap().introspector("svc", SECRET).client_auth(auth.clone()).build();
-                introspector.unwrap().introspect(TOKEN).unwrap();
+                let _ = introspector.unwrap().introspect(TOKEN).unwrap();
             });
             assert_eq!(found, 0, "{needle} with {auth:?} {escape}");
         }

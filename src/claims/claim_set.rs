@@ -63,7 +63,20 @@ impl ClaimSet {
     /// Reads the claims in `raw`. Bad JSON comes before a bad claim.
     pub(crate) fn parse(raw: String) -> Result<Self, ClaimsProblem> {
         let object = Object::parse(raw).map_err(|_| ClaimsProblem::NotAnObject)?;
-        let registered = Registered::read(&object).map_err(ClaimsProblem::Claim)?;
+        let mut registered = Registered::default();
+        registered.read(&object).map_err(ClaimsProblem::Claim)?;
+        Ok(Self { object, registered, audience_list: OnceLock::new(), scope_text: OnceLock::new() })
+    }
+
+    /// As [`parse`](Self::parse), of an introspection answer: there an `exp` beyond the year 9999 is the end of that year, since some
+    /// issuers mean "never" by it.
+    pub(crate) fn parse_introspection(raw: String) -> Result<Self, ClaimsProblem> {
+        let object = Object::parse(raw).map_err(|_| ClaimsProblem::NotAnObject)?;
+        let latest =
+            |exp: Element<'_>| exp.as_number()?.as_seconds().is_some_and(|at| at > MAX_DATE).then_some(MAX_DATE);
+        let latest = object.members().get("exp").and_then(latest).map(NumericDate);
+        let mut registered = Registered { expires_at: latest, ..Registered::default() };
+        registered.read(&object).map_err(ClaimsProblem::Claim)?;
         Ok(Self { object, registered, audience_list: OnceLock::new(), scope_text: OnceLock::new() })
     }
 
@@ -230,11 +243,9 @@ struct Registered {
 
 impl Registered {
     /// The name of the first claim that is of the wrong type, if there is one.
-    fn read(object: &Object) -> Result<Self, &'static str> {
-        let mut registered = Self::default();
+    fn read(&mut self, object: &Object) -> Result<(), &'static str> {
         let mut claims = object.members().iter().filter(|(_, element)| element.value() != Value::Null);
-        claims.try_for_each(|(name, element)| registered.claim(name, element))?;
-        Ok(registered)
+        claims.try_for_each(|(name, element)| self.claim(name, element))
     }
 
     fn claim(&mut self, name: &str, element: Element<'_>) -> Result<(), &'static str> {
@@ -244,6 +255,7 @@ impl Registered {
             "jti" => self.jwt_id = Some(text(element).ok_or("jti")?),
             "client_id" => self.client_id = Some(text(element).ok_or("client_id")?),
             "token_use" => self.token_use = Some(text(element).ok_or("token_use")?),
+            "exp" if self.expires_at.is_some() => {}
             "exp" => self.expires_at = Some(date(element).ok_or("exp")?),
             "nbf" => self.not_before = Some(date(element).ok_or("nbf")?),
             "iat" => self.issued_at = Some(date(element).ok_or("iat")?),

@@ -11,12 +11,30 @@ use crate::time::Now;
 
 /// What the issuer says about a token. "Inactive" is an answer, not an error.
 #[derive(Clone, Debug)]
+#[must_use = "an inactive token must not be accepted"]
 pub enum Introspection {
     /// The token is active.
     Active(TokenInfo),
     /// The token is expired, revoked, malformed, from another issuer, or not this client's to ask about; the issuer never says
     /// which. Respond with 401.
     Inactive,
+}
+
+impl Introspection {
+    /// Whether the token is active.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.active().is_some()
+    }
+
+    /// What the issuer reports about the token, if it is active.
+    #[must_use]
+    pub fn active(&self) -> Option<&TokenInfo> {
+        match self {
+            Self::Active(info) => Some(info),
+            Self::Inactive => None,
+        }
+    }
 }
 
 /// What the issuer reports about an active token (RFC 7662 §2.2). It resembles [`Claims`](crate::Claims), but an issuer may leave

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::client_auth::{Client, ClientAuth};
 use crate::error::Error;
@@ -24,6 +25,7 @@ impl Issuer {
             client: Client::new(client_id.into(), secret.into()),
             default_scope: None,
             params: Params::default(),
+            default_lifetime: None,
             store: None,
         }
     }
@@ -52,6 +54,7 @@ pub struct M2mClientBuilder {
     client: Client,
     default_scope: Option<String>,
     params: Params,
+    default_lifetime: Option<Duration>,
     store: Option<Arc<dyn TokenStore>>,
 }
 
@@ -67,6 +70,13 @@ impl M2mClientBuilder {
     /// sent.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.params.push(name.into(), value.into());
+        self
+    }
+
+    /// How long a token lives if neither `expires_in` nor the token's own `exp` says it: for issuers that tell it by other means (RFC
+    /// 6749 §5.1), such as their documentation. Defaults to none: such a token is not cached.
+    pub fn default_lifetime(mut self, lifetime: Duration) -> Self {
+        self.default_lifetime = Some(lifetime);
         self
     }
 
@@ -109,12 +119,21 @@ impl M2mClientBuilder {
     /// [`Error::Config`] for an empty client id or secret, a malformed scope, or a parameter that this crate sets itself (`grant_type`,
     /// `client_id`, `client_secret`, `scope`).
     pub fn build(self) -> Result<M2mClient, Error> {
-        let Self { issuer, client, default_scope, params, store } = self;
+        let Self { issuer, client, default_scope, params, default_lifetime, store } = self;
         let client = client.checked()?;
         let shared = store.map(|store| SharedTokens::new(store, issuer.url(), &client.client_id));
         let default = Arc::new(TokenRequest::new(&TokenOptions::new(), default_scope.as_deref(), &params)?);
         let cache = TokenCache::new();
-        Ok(M2mClient(Arc::new(Inner { issuer, client, default_scope, params, default, cache, shared })))
+        Ok(M2mClient(Arc::new(Inner {
+            issuer,
+            client,
+            default_scope,
+            params,
+            default_lifetime,
+            default,
+            cache,
+            shared,
+        })))
     }
 }
 

@@ -146,14 +146,20 @@ fn not_written(error: io::Error) -> Event {
 /// Of the secret as its source yields it now.
 fn fingerprint(client: &Client, key: &str) -> Option<Fingerprint> {
     let secret = client.secret.read().ok()?;
-    let text = Zeroizing::new(format!("{key}:{}", secret.expose_secret()));
+    let secret = secret.expose_secret();
+    let mut text = Zeroizing::new(String::with_capacity(key.len().saturating_add(secret.len())));
+    text.push_str(key);
+    text.push_str(secret);
     let [first, second, ..] = sha256(text.as_bytes());
     Some(u16::from_be_bytes([first, second]))
 }
 
 /// Each part counts with its length, so that no two run together.
 fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
-    let mut text = Zeroizing::new(String::new());
+    let parts: Vec<&str> = parts.into_iter().collect();
+    // Room for all, so that no part stays behind where the text moved from.
+    let length = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()).saturating_add(24));
+    let mut text = Zeroizing::new(String::with_capacity(length));
     for part in parts {
         // Writing to a String does not fail.
         let _ = write!(text, "{}:{part}", part.len());

@@ -53,7 +53,8 @@ impl AccessToken {
         self.0.scope.as_deref()
     }
 
-    /// When the token expires, if the issuer said so and the wall clock was set when the token was minted.
+    /// When the token expires, if that is known (by the issuer's word, or by
+    /// [`default_lifetime`](crate::M2mClientBuilder::default_lifetime)) and the wall clock was set at the request.
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.0.expires_at
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 use crate::error::{ConfigProblem, Error};
 use crate::oauth::is_scope_token;
 
@@ -63,20 +65,22 @@ impl TokenOptions {
     }
 }
 
-/// Further parameters of a token request. `Debug` shows their names only: a value may be a credential.
-#[derive(Clone, Default)]
-pub(crate) struct Params(Vec<(String, String)>);
+/// Further parameters of a token request. A value may be a credential: `Debug` shows the names only, and the memory is wiped.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Params(Vec<(String, Zeroizing<String>)>);
 
 impl Params {
     pub(crate) fn push(&mut self, name: String, value: String) {
-        self.0.push((name, value));
+        self.0.push((name, Zeroizing::new(value)));
     }
 
-    /// These, and of the others those whose name is not among these.
-    fn over(&self, others: &Self) -> Vec<(String, String)> {
+    /// These, and of the others those whose name is not among these, in a fixed order.
+    fn over(&self, others: &Self) -> Self {
         let own = |name: &str| self.0.iter().any(|(other, _)| other == name);
         let kept = others.0.iter().filter(|(name, _)| !own(name));
-        kept.chain(&self.0).cloned().collect()
+        let mut all: Vec<_> = kept.chain(&self.0).cloned().collect();
+        all.sort_by(|(name, value), (other, its)| name.cmp(other).then_with(|| value.as_str().cmp(its.as_str())));
+        Self(all)
     }
 }
 
@@ -90,18 +94,17 @@ impl fmt::Debug for Params {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TokenRequest {
     scope: Option<String>,
-    params: Vec<(String, String)>,
+    params: Params,
 }
 
 impl TokenRequest {
     /// What a call asks for of a client with such defaults.
     pub(crate) fn new(options: &TokenOptions, default_scope: Option<&str>, defaults: &Params) -> Result<Self, Error> {
         let scope = options.scope.as_deref().or(default_scope).map(scope_set).transpose()?;
-        let mut params = options.params.over(defaults);
-        if let Some((name, _)) = params.iter().find(|(name, _)| RESERVED.contains(&name.as_str())) {
+        let params = options.params.over(defaults);
+        if let Some((name, _)) = params.0.iter().find(|(name, _)| RESERVED.contains(&name.as_str())) {
             return Err(Error::config(ConfigProblem::ReservedParameter(name.clone())));
         }
-        params.sort();
         Ok(Self { scope, params })
     }
 
@@ -113,7 +116,7 @@ impl TokenRequest {
     pub(crate) fn form(&self) -> Vec<(&str, &str)> {
         let mut form = vec![("grant_type", "client_credentials")];
         form.extend(self.scope().map(|scope| ("scope", scope)));
-        form.extend(self.params.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        form.extend(self.params.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         form
     }
 }

@@ -17,8 +17,16 @@ pub(crate) struct Minted {
     pub(crate) lifetime: Option<Duration>,
 }
 
-/// Reads the answer to a request for `scope` that was made at `asked`.
-pub(crate) fn parse_response(text: &str, scope: Option<&str>, asked: Now) -> Result<Minted, Error> {
+/// What counts where the answer is silent.
+#[derive(Clone, Copy)]
+pub(crate) struct Requested<'a> {
+    pub(crate) scope: Option<&'a str>,
+    pub(crate) at: Now,
+    pub(crate) default_lifetime: Option<Duration>,
+}
+
+/// Reads the answer to a request.
+pub(crate) fn parse_response(text: &str, requested: Requested<'_>) -> Result<Minted, Error> {
     let object = Object::parse_secret(text).map_err(|_| Error::invalid_response(Endpoint::Token, Detail::NotJson))?;
     let string = |name| object.string(name).map_err(|_| wrong(name));
     let token = string("access_token")?.filter(|token| is_header_text(token)).ok_or_else(|| wrong("access_token"))?;
@@ -27,11 +35,11 @@ pub(crate) fn parse_response(text: &str, scope: Option<&str>, asked: Now) -> Res
     }
     let lifetime = match expires_in(&object)? {
         Some(lifetime) => Some(lifetime),
-        None => own_lifetime(token, asked),
+        None => own_lifetime(token, requested.at).or(requested.default_lifetime),
     };
     let lifetime = lifetime.filter(|lifetime| !lifetime.is_zero());
-    let expires_at = lifetime.and_then(|lifetime| asked.wall?.checked_add(lifetime));
-    let scope = string("scope")?.or(scope).map(str::to_owned);
+    let expires_at = lifetime.and_then(|lifetime| requested.at.wall?.checked_add(lifetime));
+    let scope = string("scope")?.or(requested.scope).map(str::to_owned);
     Ok(Minted { token: AccessToken::new(token, scope, expires_at), lifetime })
 }
 
@@ -57,8 +65,8 @@ fn expires_in(object: &Object) -> Result<Option<Duration>, Error> {
     lifetime.map(Some).ok_or_else(|| wrong("expires_in"))
 }
 
-/// What is left of a JWT's life by its own `exp`, unverified: whoever reads the token verifies it, here it decides on caching only. While
-/// the wall clock is not set, `iat` takes its place.
+/// What is left of a JWT's life by its own `exp`; `None` if that cannot be told. It is unverified and decides on caching only: the
+/// resource server verifies the token. While the wall clock is not set, `iat` takes its place.
 fn own_lifetime(token: &str, asked: Now) -> Option<Duration> {
     let mut parts = token.split('.');
     let (_, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else { return None };
@@ -70,7 +78,7 @@ fn own_lifetime(token: &str, asked: Now) -> Option<Duration> {
         Some(wall) => wall.duration_since(std::time::UNIX_EPOCH).ok()?,
         None => date("iat")?,
     };
-    date("exp")?.checked_sub(now)
+    Some(date("exp")?.saturating_sub(now))
 }
 
 #[cfg(test)]
@@ -85,8 +93,15 @@ mod tests {
         Now::new(UNIX_EPOCH + Duration::from_secs(wall), Duration::from_secs(5))
     }
 
+    fn requested(scope: Option<&str>, at: Now) -> Requested<'_> {
+        Requested { scope, at, default_lifetime: None }
+    }
+
     fn answer(members: &str) -> Result<Minted, Error> {
-        parse_response(&format!(r#"{{"access_token":"t","token_type":"Bearer"{members}}}"#), Some("asked"), at(NOW))
+        parse_response(
+            &format!(r#"{{"access_token":"t","token_type":"Bearer"{members}}}"#),
+            requested(Some("asked"), at(NOW)),
+        )
     }
 
     fn lifetime(members: &str) -> Option<Duration> {
@@ -94,7 +109,7 @@ mod tests {
     }
 
     fn refused(text: &str) -> String {
-        parse_response(text, None, at(NOW)).map(|_| ()).unwrap_err().to_string()
+        parse_response(text, requested(None, at(NOW))).map(|_| ()).unwrap_err().to_string()
     }
 
     fn jwt(claims: &str) -> String {
@@ -104,7 +119,7 @@ mod tests {
 
     fn jwt_lifetime(claims: &str, wall: u64) -> Option<Duration> {
         let text = format!(r#"{{"access_token":"{}","token_type":"bearer"}}"#, jwt(claims));
-        parse_response(&text, None, at(wall)).unwrap().lifetime
+        parse_response(&text, requested(None, at(wall))).unwrap().lifetime
     }
 
     #[test]
@@ -178,8 +193,25 @@ mod tests {
         assert_eq!(jwt_lifetime(&claims, 0), Some(Duration::from_secs(600)));
         assert_eq!(jwt_lifetime(&format!(r#"{{"exp":{NOW}}}"#), 0), None);
         let minted =
-            parse_response(r#"{"access_token":"t","token_type":"Bearer","expires_in":60}"#, None, at(0)).unwrap();
+            parse_response(r#"{"access_token":"t","token_type":"Bearer","expires_in":60}"#, requested(None, at(0)))
+                .unwrap();
         assert_eq!((minted.lifetime, minted.token.expires_at()), (Some(Duration::from_secs(60)), None));
+    }
+
+    #[test]
+    fn the_default_lifetime_counts_only_where_the_issuer_tells_no_expiry() {
+        let lifetime = |token: &str, members: &str| {
+            let text = format!(r#"{{"access_token":"{token}","token_type":"Bearer"{members}}}"#);
+            let default_lifetime = Some(Duration::from_secs(900));
+            parse_response(&text, Requested { default_lifetime, ..requested(None, at(NOW)) }).unwrap().lifetime
+        };
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(lifetime("opaque", ""), seconds(900));
+        assert_eq!(lifetime(&jwt("{}"), ""), seconds(900));
+        assert_eq!(lifetime("opaque", r#","expires_in":60"#), seconds(60));
+        assert_eq!(lifetime("opaque", r#","expires_in":0"#), None);
+        assert_eq!(lifetime(&jwt(&format!(r#"{{"exp":{}}}"#, NOW + 30)), ""), seconds(30));
+        assert_eq!(lifetime(&jwt(&format!(r#"{{"exp":{}}}"#, NOW - 30)), ""), None, "it is over by its own word");
     }
 
     #[test]
@@ -199,7 +231,10 @@ mod tests {
         }
         assert!(refused(r#"{"token_type":"Bearer"}"#).ends_with("the member access_token is missing or wrong"));
         for kind in ["Bearer", "bearer", "BEARER"] {
-            assert!(parse_response(&format!(r#"{{"access_token":"t","token_type":"{kind}"}}"#), None, at(NOW)).is_ok());
+            assert!(
+                parse_response(&format!(r#"{{"access_token":"t","token_type":"{kind}"}}"#), requested(None, at(NOW)))
+                    .is_ok()
+            );
         }
     }
 
@@ -222,8 +257,7 @@ mod tests {
     fn a_token_tells_when_it_expires_and_shows_nothing_of_itself() {
         let minted = parse_response(
             r#"{"access_token":"hunter2","token_type":"Bearer","expires_in":60,"scope":"hunter3"}"#,
-            None,
-            at(NOW),
+            requested(None, at(NOW)),
         )
         .unwrap();
         assert_eq!(minted.token.expires_at(), Some(SystemTime::UNIX_EPOCH + Duration::from_secs(NOW + 60)));

@@ -66,8 +66,8 @@ fn the_second_try_after_a_stale_connection_has_a_new_assertion() -> Result<(), E
     let server = Forgetful::start();
     let pem = include_str!("../data/client-keys/es256.pem");
     let introspector = issuer(&server).introspector("svc", pem).client_auth(PrivateKeyJwt::new()).build()?;
-    introspector.introspect("one")?;
-    introspector.introspect("two")?;
+    let _ = introspector.introspect("one")?;
+    let _ = introspector.introspect("two")?;
     let posts = server.posts();
     assert_eq!(posts.iter().map(|post| field(post, "token")).collect::<Vec<_>>(), ["one", "two", "two"]);
     let mut assertions: Vec<&str> = posts.iter().map(|post| field(post, "client_assertion")).collect();
@@ -82,8 +82,8 @@ fn a_secret_is_sent_once_more_as_it_is() -> Result<(), Error> {
     let server = Forgetful::start();
     let issuer = issuer(&server);
     let introspector = issuer.introspector("svc", "hunter2").build()?;
-    introspector.introspect("one")?;
-    introspector.introspect("two")?;
+    let _ = introspector.introspect("one")?;
+    let _ = introspector.introspect("two")?;
     let posts = server.posts();
     assert_eq!(posts.len(), 3);
     assert_eq!(posts[1].body, posts[2].body);

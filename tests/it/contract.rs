@@ -308,7 +308,7 @@ fn introspection_and_revocation_take_what_they_say() -> Result<(), Error> {
         }
         Introspection::Inactive => panic!("inactive"),
     }
-    introspector.introspect_with(&token, TokenTypeHint::RefreshToken)?;
+    let _ = introspector.introspect_with(&token, TokenTypeHint::RefreshToken)?;
     issuer
         .revoker(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET)
         .build()?

@@ -185,8 +185,8 @@ fn introspections_counts_the_requests_that_were_sent() {
     introspector.introspect("a token").unwrap_err();
     assert_eq!(issuer.stats().introspections(), 2, "once with each secret");
     world.test.fail(Endpoint::Introspection, 1, Fault::json(200, r#"{"active":true}"#));
-    introspector.introspect("a token").unwrap();
-    introspector.introspect("a token").unwrap();
+    let _ = introspector.introspect("a token").unwrap();
+    let _ = introspector.introspect("a token").unwrap();
     assert_eq!(issuer.stats().introspections(), 3, "the last came from the cache");
 }
 
@@ -216,7 +216,7 @@ fn inactive_is_kept_for_five_seconds_at_most() {
 fn one_flight_per_token_and_its_error_is_shared_but_not_kept() {
     let world = World::new();
     let introspector = caching(&world);
-    introspector.introspect("warm up").unwrap();
+    let _ = introspector.introspect("warm up").unwrap();
     world.test.reset_counts();
     world.test.fail(Endpoint::Introspection, 2, Fault::status(503));
     let gate = world.test.gate(Endpoint::Introspection);
@@ -239,7 +239,7 @@ fn the_cache_is_bounded() {
     let world = World::new();
     let introspector = caching(&world);
     for token in ["a", "b", "c", "a"] {
-        introspector.introspect(token).unwrap();
+        let _ = introspector.introspect(token).unwrap();
     }
     assert_eq!(world.test.requests(Endpoint::Introspection), 4);
 }
@@ -337,4 +337,54 @@ fn token_info_serializes_as_the_answer_that_came() {
     let Introspection::Active(info) = answered(answer).unwrap() else { panic!("inactive") };
     assert_eq!(serde_json::to_string(&info).unwrap(), r#"{"active":true,"sub":"u1","tenant":{"id":7}}"#);
     assert!(answered(r#"{"active":true,"sub":7}"#).is_err());
+}
+
+#[test]
+fn a_member_that_is_null_counts_as_absent_and_so_does_an_empty_audience() {
+    for members in [
+        r#""aud":null"#,
+        r#""aud":[]"#,
+        r#""exp":null,"iat":null,"nbf":null,"sub":null,"iss":null,"jti":null"#,
+        r#""scope":null,"client_id":null,"username":null,"token_type":null,"cnf":null"#,
+    ] {
+        let answer = answered(&format!(r#"{{"active":true,{members}}}"#)).unwrap();
+        let info = answer.active().unwrap();
+        assert_eq!((info.audience(), info.expires_at(), info.subject(), info.scope()), (None, None, None, None));
+        assert!(answer.is_active());
+    }
+    assert!(answered(r#"{"active":null}"#).is_err());
+    assert!(!answered(r#"{"active":false}"#).unwrap().is_active());
+}
+
+#[test]
+fn an_expiry_beyond_the_year_9999_is_the_end_of_that_year() {
+    let latest = UNIX_EPOCH + secs(253_402_300_799);
+    for (exp, expires_at) in [
+        ("253402300799", Some(latest)),
+        ("253402300800", Some(latest)),
+        ("9999999999999", Some(latest)),
+        ("1e300", Some(latest)),
+        ("-1", None),
+        (r#""253402300800""#, None),
+    ] {
+        let answer = answered(&format!(r#"{{"active":true,"exp":{exp}}}"#));
+        assert_eq!(answer.ok().and_then(|answer| answer.active()?.expires_at()), expires_at, "{exp}");
+    }
+}
+
+#[test]
+fn a_token_that_is_too_long_is_refused_before_any_request() {
+    let world = World::new();
+    world.test.register_resource_server("orders", "s3cret-orders");
+    let issuer = world.issuer();
+    let of_length = |bytes: usize| "x".repeat(bytes);
+    let default = issuer.introspector("orders", "s3cret-orders").build().unwrap();
+    let shorter = issuer.introspector("orders", "s3cret-orders").max_token_bytes(100).build().unwrap();
+    for (introspector, longest) in [(default, 16 * 1024), (shorter, 100)] {
+        assert!(!is_active(introspector.introspect(&of_length(longest))));
+        let requests = world.test.requests(Endpoint::Introspection);
+        let Err(Error::Token(error)) = introspector.introspect(&of_length(longest + 1)) else { panic!("not refused") };
+        assert_eq!(error.kind(), aero2::TokenErrorKind::TooLong);
+        assert_eq!(world.test.requests(Endpoint::Introspection), requests);
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use aero2::testing::{Endpoint, Fault};
-use aero2::{AccessToken, Error, Issuer, M2mClient, NetworkErrorKind, SecretSource, TokenOptions};
+use aero2::{AccessToken, Attempt, ClientAuth, Error, Issuer, M2mClient, NetworkErrorKind, SecretSource, TokenOptions};
 
 use crate::support::{World, network_kind, secs};
 
@@ -430,4 +430,117 @@ fn a_minted_token_is_counted_and_told() {
         ]
     );
     assert_eq!((issuer.stats().tokens_minted(), issuer.stats().mint_failures()), (1, 1));
+}
+
+#[test]
+fn a_token_without_an_expiry_is_cached_for_the_default_lifetime_only_if_there_is_one() {
+    for (default, requests) in [(None, 3), (Some(secs(600)), 2)] {
+        let world = world();
+        let builder = world.issuer().m2m_client("svc", "secret");
+        let m2m = default.map_or(builder.clone(), |lifetime| builder.default_lifetime(lifetime)).build().unwrap();
+        for advance in [0, 300, 400] {
+            world.clock.advance(secs(advance));
+            answers(&world, r#"{"access_token":"opaque","token_type":"Bearer"}"#);
+            m2m.access_token().unwrap();
+        }
+        assert_eq!(minted(&world), requests, "{default:?}");
+    }
+}
+
+/// Calls a service that refuses the tokens for which `refuses` says so; how often it was called, and its last answer.
+fn called(m2m: &M2mClient, refuses: impl Fn(&str) -> bool) -> (usize, u16) {
+    let mut calls = 0;
+    let answer = m2m.call(|token| {
+        calls += 1;
+        if refuses(token.expose_secret()) { Attempt::Unauthorized(401) } else { Attempt::Done(200) }
+    });
+    (calls, answer.unwrap())
+}
+
+#[test]
+fn a_call_that_is_refused_is_made_once_more_with_a_new_token() {
+    let world = world();
+    let m2m = client(&world.issuer());
+    let old = m2m.access_token().unwrap();
+    assert_eq!(called(&m2m, |_| false), (1, 200));
+    assert_eq!(called(&m2m, |token| token == old.expose_secret()), (2, 200));
+    assert_eq!(called(&m2m, |token| token == old.expose_secret()), (1, 200));
+    assert_eq!(minted(&world), 2);
+}
+
+#[test]
+fn a_service_that_always_answers_401_costs_one_token_more_per_token_and_not_per_call() {
+    let world = world();
+    let m2m = client(&world.issuer());
+    assert_eq!(called(&m2m, |_| true), (2, 401));
+    for _ in 0..100 {
+        assert_eq!(called(&m2m, |_| true), (1, 401));
+    }
+    assert_eq!(minted(&world), 2);
+    world.clock.advance(secs(3_599));
+    for _ in 0..100 {
+        called(&m2m, |_| true);
+    }
+    assert_eq!(minted(&world), 4, "the next token, and one more for it");
+}
+
+#[test]
+fn the_error_of_the_call_that_begins_a_back_off_says_how_long_it_lasts() {
+    for fault in [Fault::status(503), Fault::status(404), Fault::json(200, "{}"), Fault::json(400, r#"{"error":"x"}"#)]
+    {
+        let world = world();
+        let m2m = client(&world.issuer());
+        world.test.fail(Endpoint::Token, 1, fault.clone());
+        let first = m2m.access_token().unwrap_err().retry_after().unwrap();
+        let second = m2m.access_token().unwrap_err().retry_after().unwrap();
+        assert_eq!(first, second);
+        assert_eq!(minted(&world), 1);
+    }
+}
+
+#[test]
+fn what_cannot_be_a_client_secret_is_a_configuration_error_before_anything_is_sent() {
+    let pem = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let world = world();
+    let issuer = world.issuer();
+    for secret in
+        ["", " ", " secret", "secret ", "secret\n", "sec\u{0}ret", "sec\nret", "\tsecret", pem, "secret\u{a0}"]
+    {
+        let secret = secret.to_owned();
+        assert!(matches!(issuer.m2m_client("svc", secret.as_str()).build(), Err(Error::Config(_))), "{secret:?}");
+        let later = SecretSource::from_fn(move || Ok::<_, std::io::Error>(secret.clone()));
+        for auth in [None, Some(ClientAuth::SecretPost), Some(ClientAuth::SecretBasic)] {
+            let builder = issuer.m2m_client("svc", later.clone());
+            let m2m = auth.map_or(builder.clone(), |auth| builder.client_auth(auth)).build().unwrap();
+            assert!(matches!(m2m.access_token(), Err(Error::Config(_))));
+        }
+    }
+    assert_eq!(minted(&world), 0);
+    assert!(issuer.m2m_client("svc", "se cr\u{e9}t").build().is_ok());
+}
+
+#[cfg(feature = "ureq")]
+#[test]
+fn a_secret_of_the_environment_or_of_systemd_loses_one_line_end() {
+    use crate::support::child;
+
+    const TEST: &str = "m2m::a_secret_of_the_environment_or_of_systemd_loses_one_line_end";
+    if !child::is_child() {
+        let directory = std::env::temp_dir().join(format!("aero2-credentials-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("svc"), "secret\r\n").unwrap();
+        std::fs::write(directory.join("two-lines"), "secret\n\n").unwrap();
+        let credentials = directory.to_str().unwrap();
+        child::run(TEST, &[("SVC_SECRET", "secret\n"), ("CREDENTIALS_DIRECTORY", credentials)]);
+        std::fs::remove_dir_all(&directory).unwrap();
+        return;
+    }
+    let world = world();
+    let mint = |secret: SecretSource| world.issuer().m2m_client("svc", secret).build().unwrap().access_token();
+    mint(SecretSource::env("SVC_SECRET")).unwrap();
+    mint(SecretSource::systemd_credential("svc")).unwrap();
+    for name in ["absent", "two-lines", "", ".", "..", "../svc", "a/b"] {
+        assert!(matches!(mint(SecretSource::systemd_credential(name)), Err(Error::Config(_))), "{name:?}");
+    }
+    assert_eq!(minted(&world), 2);
 }

@@ -102,8 +102,8 @@ fn the_assertion_says_what_rfc_7523_asks_for() {
     clock.set_wall(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let desk = Desk::default();
     let issuer = desk.issuer(clock);
-    ask(&issuer, ES256, PrivateKeyJwt::new().key_id("key \"1\"")).unwrap();
-    ask(&issuer, ES256, PrivateKeyJwt::new().audience("https://acme.aero2.dev/oauth2/token")).unwrap();
+    let _ = ask(&issuer, ES256, PrivateKeyJwt::new().key_id("key \"1\"")).unwrap();
+    let _ = ask(&issuer, ES256, PrivateKeyJwt::new().audience("https://acme.aero2.dev/oauth2/token")).unwrap();
 
     let [first, second] = &desk.posted()[..] else { panic!("not two requests") };
     assert_eq!(field(first, "client_id"), Some("svc-\"orders\""));
@@ -129,7 +129,7 @@ fn the_assertion_says_what_rfc_7523_asks_for() {
 fn an_rsa_key_signs_by_the_algorithm_that_was_asked_for() {
     for algorithm in [Algorithm::Rs384, Algorithm::Rs512, Algorithm::Ps256, Algorithm::Ps384, Algorithm::Ps512] {
         let desk = Desk::default();
-        ask(&desk.issuer(ManualClock::new()), RS256, PrivateKeyJwt::new().algorithm(algorithm)).unwrap();
+        let _ = ask(&desk.issuer(ManualClock::new()), RS256, PrivateKeyJwt::new().algorithm(algorithm)).unwrap();
         let jwk = include_str!("../data/client-keys/rs256.jwk");
         let (header, _) = verified(field(&desk.posted()[0], "client_assertion").unwrap(), jwk);
         assert_eq!(header["alg"], algorithm.name());

@@ -462,3 +462,242 @@ fn the_file_holds_the_newest_tokens_only() {
     client(&world, &directory.file()).access_token_with(&TokenOptions::new().param("audience", "a69")).unwrap();
     assert_eq!(world.test.requests(Endpoint::Token), 70);
 }
+
+/// A client whose token endpoint waits behind a gate, on a thread of its own, for another scope.
+fn during_a_request_for_another_scope<T>(world: &World, path: &Path, during: impl FnOnce() -> T) -> T {
+    let holder = client(world, path);
+    let gate = world.test.gate(Endpoint::Token);
+    thread::scope(|scope| {
+        let request = scope.spawn(move || holder.access_token_with(&TokenOptions::new().scope("api:write")).unwrap());
+        gate.wait_until_reached(1);
+        let outcome = during();
+        gate.release();
+        request.join().unwrap();
+        outcome
+    })
+}
+
+#[test]
+fn a_rejection_takes_effect_at_once_while_another_process_holds_the_request_lock() {
+    let (directory, world) = (Directory::new("rejected-meanwhile"), World::new());
+    let path = directory.file();
+    let m2m = client(&world, &path);
+    let old = m2m.access_token().unwrap();
+    during_a_request_for_another_scope(&world, &path, || m2m.reject(&old));
+    assert_ne!(text(&client(&world, &path)), old.expose_secret());
+}
+
+#[test]
+fn a_cleared_token_does_not_come_back_when_another_process_stores_its_own() {
+    let (directory, world) = (Directory::new("cleared-meanwhile"), World::new());
+    let path = directory.file();
+    let m2m = client(&world, &path);
+    let old = text(&m2m);
+    during_a_request_for_another_scope(&world, &path, || m2m.clear_cache());
+    assert_ne!(text(&client(&world, &path)), old);
+}
+
+#[test]
+fn clearing_the_cache_removes_this_clients_tokens_and_no_other_clients() {
+    let (directory, world) = (Directory::new("others"), World::new());
+    let path = directory.file();
+    world.test.register_client("other", "secret", ["api:read"]);
+    let other = || world.issuer().m2m_client("other", "secret").token_file(&path).build().unwrap();
+    let kept = text(&other());
+    let scoped = TokenOptions::new().scope("api:read");
+    let (one, two) = (text(&client(&world, &path)), client(&world, &path).access_token_with(&scoped).unwrap());
+
+    // A process that never used the tokens itself, as the command `logout` of a tool.
+    client(&world, &path).clear_cache();
+    assert_eq!(text(&other()), kept);
+    assert_ne!(text(&client(&world, &path)), one);
+    let second = client(&world, &path).access_token_with(&scoped).unwrap();
+    assert_ne!(second.expose_secret(), two.expose_secret());
+}
+
+#[test]
+fn an_entry_that_is_evicted_during_its_request_clears_nothing() {
+    let (directory, world) = (Directory::new("evicted"), World::new());
+    let path = directory.file();
+    let m2m = client(&world, &path);
+    let kept = TokenOptions::new().scope("api:read");
+    let numbered = |n: usize| TokenOptions::new().param("audience", format!("a{n}"));
+    let other = client(&world, &path);
+    (0..63).for_each(|n| drop(other.access_token_with(&numbered(n)).unwrap()));
+    let before = other.access_token_with(&kept).unwrap();
+
+    let gate = world.test.gate(Endpoint::Token);
+    let minted = thread::scope(|scope| {
+        let request = scope.spawn(|| text(&m2m));
+        gate.wait_until_reached(1);
+        // They come from the file, and are the 64 entries that there is room for.
+        (0..63).for_each(|n| drop(m2m.access_token_with(&numbered(n)).unwrap()));
+        m2m.access_token_with(&kept).unwrap();
+        gate.release();
+        request.join().unwrap()
+    });
+    assert_eq!(text(&client(&world, &path)), minted);
+    let again = client(&world, &path).access_token_with(&kept).unwrap();
+    assert_eq!(again.expose_secret(), before.expose_secret());
+}
+
+#[test]
+fn a_refusal_is_shared_for_ten_seconds_and_ends_at_once_with_another_secret() {
+    let (directory, world) = (Directory::new("refused"), World::new());
+    let path = directory.file();
+    let with = |secret: &str| {
+        let m2m = world.issuer().m2m_client(TestIssuer::CLIENT_ID, secret).token_file(&path).build().unwrap();
+        m2m.access_token()
+    };
+    for _ in 0..8 {
+        let error = with("wrong").unwrap_err();
+        let wait = error.retry_after().unwrap();
+        assert!(wait <= secs(10) && wait >= secs(9), "{wait:?}");
+        let aero2::Error::OAuth(error) = error else { panic!("{error}") };
+        assert_eq!((error.error_code(), error.status()), ("invalid_client", 401));
+    }
+    assert_eq!(world.test.requests(Endpoint::Token), 1);
+    assert!(!fs::read_to_string(&path).unwrap().contains("wrong"));
+
+    with(TestIssuer::CLIENT_SECRET).unwrap();
+    assert_eq!(world.test.requests(Endpoint::Token), 2, "the mended secret is tried at once");
+    fs::remove_file(&path).unwrap();
+    with("wrong").unwrap_err();
+    world.clock.advance(secs(11));
+    with("wrong").unwrap_err();
+    assert_eq!(world.test.requests(Endpoint::Token), 4);
+}
+
+#[test]
+fn each_problem_with_the_file_is_told_with_its_path_and_its_cause() {
+    let (directory, world) = (Directory::new("causes"), World::new());
+    let absent = directory.0.join("absent").join("tokens.json");
+    let (m2m, events) = told(&world, &absent);
+    text(&m2m);
+    let events = events.lock().unwrap().join("\n");
+    for (start, lock) in [("token file not used: ", ".lock"), ("token file not written: ", ".write.lock")] {
+        let expected = format!("(os error 2): {}{lock}", absent.display());
+        assert!(events.lines().any(|line| line.starts_with(start) && line.ends_with(&expected)), "{events}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_named_pipe_in_place_of_the_file_makes_no_call_wait() {
+    let (directory, world) = (Directory::new("pipe"), World::new());
+    let path = directory.file();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let (m2m, events) = told(&world, &path);
+    let before = Instant::now();
+    text(&m2m);
+    assert!(before.elapsed() < secs(5));
+    let expected = format!("token file not used: it is not a regular file: {}", path.display());
+    assert!(events.lock().unwrap().contains(&expected));
+    assert!(fs::symlink_metadata(&path).unwrap().is_file(), "it was replaced");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_that_others_can_write_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (directory, world) = (Directory::new("open"), World::new());
+    text(&client(&world, &directory.file()));
+    fs::set_permissions(&directory.0, fs::Permissions::from_mode(0o777)).unwrap();
+    let (m2m, events) = told(&world, &directory.file());
+    text(&m2m);
+    assert_eq!(world.test.requests(Endpoint::Token), 2);
+    let events = events.lock().unwrap().join("\n");
+    assert!(events.contains("token file not used: others may write its directory: "), "{events}");
+    assert!(events.contains("token file not written: others may write its directory: "), "{events}");
+}
+
+#[test]
+fn what_a_killed_writer_left_behind_goes_with_the_next_token() {
+    let (directory, world) = (Directory::new("left-behind"), World::new());
+    let left = directory.0.join(".tokens.json.killed.tmp");
+    fs::write(&left, "a token").unwrap();
+    text(&client(&world, &directory.file()));
+    assert!(!left.exists());
+}
+
+/// A store of the user's own: it works, or fails, or lies.
+#[derive(Clone, Default)]
+struct Memory {
+    entries: Arc<Mutex<std::collections::BTreeMap<String, Vec<u8>>>>,
+    dead: bool,
+    lie: Option<&'static str>,
+}
+
+impl aero2::TokenStore for Memory {
+    fn load(&self, key: &str) -> std::io::Result<Option<Vec<u8>>> {
+        if let Some(lie) = self.lie {
+            return Ok(Some(lie.into()));
+        }
+        self.alive()?;
+        Ok(self.entries.lock().unwrap().get(key).cloned())
+    }
+
+    fn store(&self, key: &str, value: &[u8], ttl: std::time::Duration) -> std::io::Result<()> {
+        self.alive()?;
+        assert!(ttl > secs(0) && key.len() <= 100 && key.bytes().all(|byte| byte.is_ascii_graphic()));
+        self.entries.lock().unwrap().insert(key.to_owned(), value.to_vec());
+        Ok(())
+    }
+
+    fn remove(&self, prefix: &str) -> std::io::Result<()> {
+        self.alive()?;
+        self.entries.lock().unwrap().retain(|key, _| !key.starts_with(prefix));
+        Ok(())
+    }
+
+    fn lock(&self, _: &str, _: std::time::Duration) -> std::io::Result<Option<aero2::StoreLock>> {
+        self.alive()?;
+        Ok(Some(aero2::StoreLock::new(())))
+    }
+}
+
+impl Memory {
+    fn alive(&self) -> std::io::Result<()> {
+        if self.dead { Err(std::io::Error::other("it is dead")) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn a_store_of_the_users_own_shares_tokens_as_the_file_does() {
+    let (world, store) = (World::new(), Memory::default());
+    let client = || builder(&world.issuer()).token_store(store.clone()).build().unwrap();
+    let old = client().access_token().unwrap();
+    let m2m = client();
+    assert_eq!(text(&m2m), old.expose_secret());
+    m2m.reject(&old);
+    let new = text(&client());
+    assert_ne!(new, old.expose_secret());
+    client().clear_cache();
+    assert_ne!(text(&client()), new);
+    assert_eq!(world.test.requests(Endpoint::Token), 3);
+}
+
+#[test]
+fn a_store_that_is_dead_or_lies_costs_one_request_and_an_event() {
+    let lies = [
+        "",
+        "{}",
+        "not a token",
+        r#"{"aero2_token":1,"key":"another","minted_at":1,"expires_at":99999999999,"token":"t"}"#,
+    ];
+    let stores = lies.map(|lie| Memory { lie: Some(lie), ..Memory::default() });
+    for store in stores.into_iter().chain([Memory { dead: true, ..Memory::default() }]) {
+        let world = World::new();
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let sink = events.clone();
+        let issuer = world.builder().on_event(move |event: &Event| sink.lock().unwrap().push(event.to_string()));
+        let m2m = builder(&issuer.build().unwrap()).token_store(store).build().unwrap();
+        let token = text(&m2m);
+        assert_eq!(text(&m2m), token);
+        m2m.clear_cache();
+        assert_ne!(text(&m2m), token);
+        assert_eq!(world.test.requests(Endpoint::Token), 2);
+        assert!(events.lock().unwrap().iter().any(|event| event.starts_with("token file not used: it is ")));
+    }
+}
