@@ -48,7 +48,10 @@ pub enum Event {
     RateLimited {},
     /// An M2M token was minted.
     #[non_exhaustive]
-    TokenMinted {},
+    TokenMinted {
+        /// Whether the attempt before this one failed.
+        recovered: bool,
+    },
     /// Minting an M2M token failed.
     #[non_exhaustive]
     MintFailed {
@@ -101,7 +104,8 @@ impl fmt::Display for Event {
             Self::StaleKeysServed {} => f.write_str("stale keys served"),
             Self::UnknownKidRefused {} => f.write_str("unknown key id refused"),
             Self::RateLimited {} => f.write_str("unknown key id not looked up: rate limited"),
-            Self::TokenMinted {} => f.write_str("token minted"),
+            Self::TokenMinted { recovered: false } => f.write_str("token minted"),
+            Self::TokenMinted { recovered: true } => f.write_str("token minted again after failures"),
             Self::MintFailed { error } => write!(f, "minting a token failed: {error}"),
             Self::ClockSkew { seconds } => write!(f, "this clock is {seconds} s behind the issuer's"),
             Self::SnapshotRefused { problem, path, error } => {
@@ -331,7 +335,7 @@ fn counted_by(event: &Event) -> Option<Count> {
         Event::StaleKeysServed {} => Count::StaleKeysServed,
         Event::UnknownKidRefused {} => Count::UnknownKidRefused,
         Event::RateLimited {} => Count::RateLimited,
-        Event::TokenMinted {} => Count::TokenMinted,
+        Event::TokenMinted { .. } => Count::TokenMinted,
         Event::MintFailed { .. } => Count::MintFailure,
     })
 }
@@ -340,7 +344,7 @@ fn counted_by(event: &Event) -> Option<Count> {
 #[cfg(feature = "log")]
 fn level(event: &Event) -> log::Level {
     match event {
-        Event::KeysRefreshed { recovered: false, .. } | Event::TokenMinted {} => log::Level::Debug,
+        Event::KeysRefreshed { recovered: false, .. } | Event::TokenMinted { recovered: false } => log::Level::Debug,
         Event::UnknownKidRefused {} | Event::StaleKeysServed {} => log::Level::Info,
         _ => log::Level::Warn,
     }

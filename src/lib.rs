@@ -73,7 +73,7 @@
 //! | find out why a token was refused | [`ResourceServer::explain`] |
 //! | accept tokens from several issuers | [`ByIssuer`] |
 //! | accept tokens that are bound to a certificate | [`SenderConstraint`] |
-//! | start while the issuer cannot be reached | [`IssuerBuilder::snapshot`], [`IssuerBuilder::static_then_remote`] |
+//! | start while the issuer cannot be reached | [`IssuerBuilder::snapshot`], [`static_then_remote`](IssuerBuilder::static_then_remote) |
 //! | monitor it in production | [`IssuerBuilder::on_event`], [`Issuer::stats`] |
 //! | use your own HTTP client | [`Transport`] |
 //! | verify other JWS as strictly | [`jose`] |

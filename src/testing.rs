@@ -49,9 +49,9 @@
 //!
 //! | To test | use |
 //! |---|---|
-//! | good and bad tokens | [`TestIssuer::token`], which is good except for what the test changes |
+//! | good and bad tokens | [`TestIssuer::token`] |
 //! | expiry | [`ManualClock`] |
-//! | key rotation | [`TestIssuer::rotate_keys`], [`TestIssuer::rotate_keys_dropping_old`] |
+//! | key rotation | [`TestIssuer::rotate_keys`], [`rotate_keys_dropping_old`](TestIssuer::rotate_keys_dropping_old) |
 //! | a content delivery network that is behind | [`TestIssuerBuilder::cdn`] |
 //! | outages and wrong answers | [`TestIssuer::fail`] with a [`Fault`] |
 //! | slow answers and races | [`TestIssuer::gate`] |

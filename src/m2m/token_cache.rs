@@ -112,8 +112,8 @@ impl TokenCache {
         let fetched = call.source.fetch(call.request, call.freshness, call.deadline, &mut of_store);
         let finished = match fetched.outcome {
             Ok(minted) => {
-                self.store(call.request, call.flight, &minted, fetched.requested, jitter());
-                events.extend(fetched.from_issuer.then_some(Event::TokenMinted {}));
+                let recovered = self.store(call.request, call.flight, &minted, fetched.requested, jitter());
+                events.extend(fetched.from_issuer.then_some(Event::TokenMinted { recovered }));
                 if self.0.read().clears != clears {
                     call.source.discard(call.request, &minted.token, events);
                 }
@@ -154,13 +154,21 @@ impl TokenCache {
         found
     }
 
-    /// Stores a flight's token, unless the cache was cleared since it began, or the entry was evicted.
-    fn store(&self, request: &Arc<TokenRequest>, flight: &TokenFlight, minted: &Minted, requested: Now, draw: f64) {
+    /// Stores a flight's token, unless the cache was cleared since it began, or the entry was evicted. Gives whether the fetch before it
+    /// failed.
+    fn store(
+        &self,
+        request: &Arc<TokenRequest>,
+        flight: &TokenFlight,
+        minted: &Minted,
+        requested: Now,
+        draw: f64,
+    ) -> bool {
         let mut state = self.0.write();
         let own = state.find_mut(request).filter(|entry| Arc::ptr_eq(&entry.flight, flight));
-        let replaced = own.map(|entry| entry.store(minted, requested, draw));
+        let last_error = own.and_then(|entry| entry.store(minted, requested, draw));
         drop(state);
-        drop(replaced);
+        last_error.is_some()
     }
 
     /// Notes a failure, and gives the error with the wait that it begins. What binds every caller counts even if the cache was cleared

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use aero2::testing::{Endpoint, Fault, TestIssuer};
-use aero2::{Event, NetworkErrorKind, TokenErrorKind};
+use aero2::{Event, NetworkErrorKind, TokenErrorKind, TokenOptions};
 
 use crate::support::{World, recorded, secs};
 
@@ -87,5 +87,26 @@ fn the_first_fetch_of_keys_after_a_failure_says_so() {
     let seen = seen.lock().unwrap();
     let starts: Vec<_> = seen.iter().map(|text| text.split(':').next().unwrap()).collect();
     let expected = ["keys refreshed", "key refresh failed", "keys refreshed again after failures", "keys refreshed"];
+    assert_eq!(starts, expected);
+}
+
+#[test]
+fn the_first_token_after_a_failure_says_so() {
+    let world = World::new();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let handler = Arc::clone(&seen);
+    let builder = world.builder().on_event(move |event: &Event| handler.lock().unwrap().push(event.to_string()));
+    let m2m = builder.build().unwrap().m2m_client(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET).build().unwrap();
+    world.test.fail(Endpoint::Token, 1, Fault::status(500));
+    let other = TokenOptions::new().scope("api:read");
+    m2m.access_token().unwrap_err();
+    m2m.access_token_with(&other).unwrap();
+    for _ in 0..2 {
+        world.clock.advance(secs(3_600));
+        m2m.access_token().unwrap();
+    }
+    let seen = seen.lock().unwrap();
+    let starts: Vec<_> = seen.iter().map(|text| text.split(':').next().unwrap()).collect();
+    let expected = ["minting a token failed", "token minted", "token minted again after failures", "token minted"];
     assert_eq!(starts, expected);
 }
