@@ -2,13 +2,17 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use crate::claims::claim_set::{ClaimSet, ClaimsProblem, NumericDate};
-use crate::error::TokenErrorKind;
+use crate::claims::value::ClaimValue;
+#[cfg(feature = "serde")]
+use crate::error::{Error, TokenErrorKind};
 use crate::jose::jws::VerifiedPayload;
 
 pub(crate) mod claim_set;
+pub(crate) mod requirements;
+pub(crate) mod value;
 
 /// The claims of an access token that passed every check, its signature first (RFC 7519 §4, RFC 9068 §2.2).
 ///
@@ -34,111 +38,151 @@ pub(crate) mod claim_set;
 /// # Ok::<(), aero2::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Claims(Arc<ClaimSet>);
+pub struct Claims(Arc<Inner>);
 
-impl Claims {
+struct Inner {
+    set: ClaimSet,
+    present: Present,
+}
+
+/// What a verified token has in any case.
+pub(crate) struct Present {
+    /// The configured one, since it is the same.
+    pub(crate) issuer: Arc<str>,
+    pub(crate) expires_at: NumericDate,
+}
+
+/// Claims behind a checked signature, which are not judged yet.
+pub(crate) struct SignedClaims(ClaimSet);
+
+impl SignedClaims {
     /// The claims in a payload, which only a checked signature gives.
-    pub(crate) fn parse(payload: VerifiedPayload) -> Result<Self, TokenErrorKind> {
-        Ok(Self(Arc::new(ClaimSet::from_bytes(payload.into_bytes()).map_err(refused)?)))
+    pub(crate) fn parse(payload: VerifiedPayload) -> Result<Self, ClaimsProblem> {
+        ClaimSet::from_bytes(payload.into_bytes()).map(Self)
     }
 
     pub(crate) fn set(&self) -> &ClaimSet {
         &self.0
     }
 
+    pub(crate) fn accept(self, present: Present) -> Claims {
+        Claims(Arc::new(Inner { set: self.0, present }))
+    }
+}
+
+impl Claims {
+    pub(crate) fn set(&self) -> &ClaimSet {
+        &self.0.set
+    }
+
     /// `iss`: the issuer, byte for byte the configured one.
     pub fn issuer(&self) -> &str {
-        // A token without `iss` is refused before its claims get out.
-        self.0.issuer().unwrap_or_default()
+        &self.0.present.issuer
     }
 
     /// `sub`: the user, or the client itself for a client_credentials token.
     pub fn subject(&self) -> Option<&str> {
-        self.0.subject()
+        self.0.set.subject()
     }
 
     /// `aud`: the services that the token is for; empty if the token does not say.
     pub fn audience(&self) -> &[String] {
-        self.0.audience().unwrap_or_default()
+        self.0.set.audience().unwrap_or_default()
     }
 
     /// `exp`: when the token expires.
     pub fn expires_at(&self) -> SystemTime {
-        // A token without `exp` is refused before its claims get out.
-        self.0.expires_at().map_or(UNIX_EPOCH, NumericDate::time)
+        self.0.present.expires_at.time()
     }
 
     /// `iat`: when the token was issued.
     pub fn issued_at(&self) -> Option<SystemTime> {
-        self.0.issued_at().map(NumericDate::time)
+        self.0.set.issued_at().map(NumericDate::time)
     }
 
     /// `nbf`: when the token becomes valid.
     pub fn not_before(&self) -> Option<SystemTime> {
-        self.0.not_before().map(NumericDate::time)
+        self.0.set.not_before().map(NumericDate::time)
     }
 
     /// `jti`: the token's unique id.
     pub fn jwt_id(&self) -> Option<&str> {
-        self.0.jwt_id()
+        self.0.set.jwt_id()
     }
 
     /// `client_id`: the client that the token was issued to (RFC 8693 §4.3).
     pub fn client_id(&self) -> Option<&str> {
-        self.0.client_id()
+        self.0.set.client_id()
+    }
+
+    /// The client that the token was issued to, whichever claim the issuer writes it to: `client_id`, else `azp`, `cid` or
+    /// `appid`.
+    pub fn client(&self) -> Option<&str> {
+        self.0.set.client()
     }
 
     /// `token_use`: `access` if the issuer sets it, as Aero2 does.
     pub fn token_use(&self) -> Option<&str> {
-        self.0.token_use()
+        self.0.set.token_use()
     }
 
     /// `scope`, or else `scp`: the granted scopes, separated by spaces (RFC 6749 §3.3). The members of an array are joined with
     /// spaces.
     pub fn scope(&self) -> Option<&str> {
-        self.0.scope()
+        self.0.set.scope()
     }
 
     /// The granted scopes, one by one.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        self.0.scopes()
+        self.0.set.scopes()
     }
 
     /// Whether `scope` was granted.
     pub fn has_scope(&self, scope: &str) -> bool {
-        self.0.has_scope(scope)
+        self.0.set.has_scope(scope)
     }
 
     /// `cnf`: the key that the token is bound to (RFC 7800 §3.1); `None` for a plain bearer token. A resource server refuses
     /// bound tokens unless it is told otherwise: see [`SenderConstraint`](crate::SenderConstraint).
     pub fn confirmation(&self) -> Option<Confirmation<'_>> {
-        Confirmation::of(&self.0)
+        Confirmation::of(&self.0.set)
+    }
+
+    /// The value of a top-level claim, whatever its type. A claim that is null counts as absent.
+    pub fn get(&self, name: &str) -> Option<ClaimValue<'_>> {
+        self.0.set.get(name)
+    }
+
+    /// The value at a JSON Pointer (RFC 6901), such as `/realm_access/roles`; `None` if there is none, if it is null, or if this
+    /// is not a pointer.
+    pub fn pointer(&self, pointer: &str) -> Option<ClaimValue<'_>> {
+        self.0.set.pointer(pointer)
     }
 
     /// The string in a top-level claim; `None` if there is no such claim, or if it is not a string.
     pub fn get_str(&self, name: &str) -> Option<&str> {
-        self.0.get_str(name)
+        self.0.set.get_str(name)
     }
 
     /// The boolean in a top-level claim; `None` if there is no such claim, or if it is not a boolean.
     pub fn get_bool(&self, name: &str) -> Option<bool> {
-        self.0.get_bool(name)
+        self.0.set.get_bool(name)
     }
 
     /// The integer in a top-level claim; `None` if there is no such claim, if it is written with a fraction or an exponent, or if
     /// it does not fit an `i64`.
     pub fn get_i64(&self, name: &str) -> Option<i64> {
-        self.0.get_i64(name)
+        self.0.set.get_i64(name)
     }
 
     /// The number in a top-level claim; `None` if there is no such claim, if it is not a number, or if it does not fit an `f64`.
     pub fn get_f64(&self, name: &str) -> Option<f64> {
-        self.0.get_f64(name)
+        self.0.set.get_f64(name)
     }
 
     /// The JSON text of all claims, exactly as it was signed.
     pub fn raw_json(&self) -> &str {
-        self.0.raw_json()
+        self.0.set.raw_json()
     }
 
     /// Reads all claims into a type of yours. Feature `serde`.
@@ -147,17 +191,9 @@ impl Claims {
     ///
     /// [`Error::Token`](crate::Error::Token) with [`TokenErrorKind::InvalidClaim`] if the claims do not fit that type.
     #[cfg(feature = "serde")]
-    pub fn deserialize<T: serde::de::DeserializeOwned>(&self) -> Result<T, crate::error::Error> {
+    pub fn deserialize<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
         // serde_json's own error quotes values, so it goes no further.
-        serde_json::from_str(self.raw_json()).map_err(|_| crate::error::Error::token(TokenErrorKind::InvalidClaim))
-    }
-}
-
-/// What a token with such claims is refused with.
-pub(crate) fn refused(problem: ClaimsProblem) -> TokenErrorKind {
-    match problem {
-        ClaimsProblem::NotAnObject => TokenErrorKind::Malformed,
-        ClaimsProblem::Claim(_) => TokenErrorKind::InvalidClaim,
+        serde_json::from_str(self.raw_json()).map_err(|_| Error::token(TokenErrorKind::InvalidClaim))
     }
 }
 
@@ -198,6 +234,6 @@ impl fmt::Debug for Claims {
 #[cfg(feature = "serde")]
 impl serde::Serialize for Claims {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        self.0.set.serialize(serializer)
     }
 }

@@ -159,7 +159,6 @@ impl Error {
     }
 
     /// Adds the URL of the resource server's metadata to the challenge of a refused token (RFC 9728 §5.1).
-    #[cfg_attr(not(test), expect(dead_code, reason = "of ResourceServerBuilder::resource_metadata"))]
     pub(crate) fn with_resource_metadata(self, url: &Arc<str>) -> Self {
         match self {
             Self::Token(e) => {
@@ -440,6 +439,11 @@ mod tests {
             ConfigProblem::EmptyAlgorithmList,
             ConfigProblem::Algorithm,
             ConfigProblem::Scope,
+            ConfigProblem::ScopeList,
+            ConfigProblem::NoValues("any_scope"),
+            ConfigProblem::Pointer("roles".into()),
+            ConfigProblem::AcrValue,
+            ConfigProblem::ResourceUrl,
             ConfigProblem::SenderCertificate,
             ConfigProblem::NoIssuers,
             ConfigProblem::DuplicateIssuer,
@@ -471,7 +475,12 @@ mod tests {
             ConfigProblem::ProxyVariable { variable: "HTTPS_PROXY", place: None },
             ConfigProblem::UserAgent,
         ];
-        let jwk = [
+        all.extend(every_jwk_problem().map(ConfigProblem::Jwk));
+        all
+    }
+
+    fn every_jwk_problem() -> [JwkProblem; 9] {
+        [
             JwkProblem::NotAnObject,
             JwkProblem::Member("n"),
             JwkProblem::Private,
@@ -481,9 +490,7 @@ mod tests {
             JwkProblem::Size,
             JwkProblem::Coordinates,
             JwkProblem::TooMany,
-        ];
-        all.extend(jwk.map(ConfigProblem::Jwk));
-        all
+        ]
     }
 
     #[test]

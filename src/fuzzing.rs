@@ -14,7 +14,6 @@ use crate::introspection::parse_response as read_introspection;
 use crate::introspection::response::Introspection;
 use crate::issuer::discovery::Metadata;
 use crate::issuer::snapshot::Snapshot;
-use crate::jose::base64url::Decoder;
 use crate::jose::jws::CompactJws;
 use crate::m2m::token_response::parse_response as read_token;
 use crate::time::Now;
@@ -31,7 +30,7 @@ pub struct Jws {
 }
 
 pub fn jws(token: &str) -> Result<Jws, TokenErrorKind> {
-    let jws = CompactJws::read(None, token, &Decoder::new())?;
+    let jws = CompactJws::read(None, token)?;
     let (signing_input, payload, signature) = jws.parts();
     Ok(Jws {
         algorithm: jws.algorithm().name(),

@@ -20,7 +20,12 @@ impl Object {
         Members { object: self, nodes: self.outermost() }
     }
 
-    /// The value that [`Element::at`] told of.
+    /// The outermost object as a value.
+    pub(crate) fn root(&self) -> Option<Element<'_>> {
+        self.element(0)
+    }
+
+    /// The value at a place that [`Element::at`] gave.
     pub(crate) fn element(&self, at: usize) -> Option<Element<'_>> {
         self.value(at).map(|value| Element { object: self, at, value })
     }
@@ -75,10 +80,7 @@ impl<'o> Members<'o> {
     }
 
     pub(crate) fn boolean(&self, name: &str) -> Result<Option<bool>, WrongType> {
-        self.typed(name, |element| match element.value() {
-            Value::Boolean(value) => Some(value),
-            _ => None,
-        })
+        self.typed(name, |element| element.as_bool())
     }
 
     pub(crate) fn number(&self, name: &str) -> Result<Option<Number<'o>>, WrongType> {
@@ -121,6 +123,13 @@ impl<'o> Element<'o> {
     pub(crate) fn as_str(&self) -> Option<&'o str> {
         match self.value {
             Value::Text(span) => Some(self.object.text(span)),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_bool(&self) -> Option<bool> {
+        match self.value {
+            Value::Boolean(value) => Some(value),
             _ => None,
         }
     }

@@ -127,6 +127,7 @@ pub mod testing;
 mod time;
 mod transport;
 
+pub use claims::value::ClaimValue;
 pub use claims::{Claims, Confirmation};
 pub use client_auth::ClientAuth;
 pub use client_auth::private_key_jwt::PrivateKeyJwt;
@@ -149,7 +150,7 @@ pub use m2m::{Attempt, M2mClient};
 pub use oauth::TokenTypeHint;
 pub use resource_server::ResourceServer;
 pub use resource_server::builder::ResourceServerBuilder;
-pub use resource_server::explanation::{CheckOutcome, ExplainedCheck, Explanation};
+pub use resource_server::explain::{CheckOutcome, ExplainedCheck, Explanation};
 pub use resource_server::multi_issuer::ByIssuer;
 pub use resource_server::options::VerifyOptions;
 pub use resource_server::sender_constraint::SenderConstraint;

@@ -1,29 +1,28 @@
-//! Verifies access tokens: the keys of the issuer, the pure checks, and what to do about an unknown key.
+//! Verifies access tokens: the keys of the issuer, the pure checks, and the refetch of keys.
 
 use std::fmt;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use crate::claims::Claims;
-use crate::error::{Error, NetworkErrorKind, TokenErrorKind};
+use crate::error::{Demands, Error, NetworkErrorKind, TokenErrorKind};
 use crate::events::{Count, Event};
-use crate::http::authorization::bearer_token;
+use crate::http::authorization::{bearer_token, single_value};
 use crate::issuer::Issuer;
-use crate::issuer::keys::CachedKeys;
+use crate::issuer::keys::{CachedKeys, RefetchCause};
+use crate::jose::jws::Header;
 use crate::resource_server::options::VerifyOptions;
-use crate::resource_server::reader::Reader;
-use crate::resource_server::steps::{Step, Trace};
+use crate::resource_server::steps::{Failure, Finding, Refusal, Step};
 use crate::resource_server::verified_cache::{TokenDigest, VerifiedCache, VerifiedToken};
-use crate::resource_server::verify::{
-    CallRequirements, Requirements, UnverifiedToken, VerifyOutcome, check_claims, refusal,
-};
-use crate::time::{Deadline, Now};
+use crate::resource_server::verify::{CallRequirements, Requirements, UnverifiedToken};
+use crate::time::Now;
 
 pub(crate) mod builder;
 pub(crate) mod explain;
-pub(crate) mod explanation;
+pub(crate) mod metadata;
 pub(crate) mod multi_issuer;
 pub(crate) mod options;
-pub(crate) mod reader;
 pub(crate) mod sender_constraint;
 pub(crate) mod steps;
 pub(crate) mod verified_cache;
@@ -65,28 +64,31 @@ pub struct ResourceServer(Arc<Inner>);
 struct Inner {
     issuer: Issuer,
     policy: Requirements,
+    resource_metadata: Option<Arc<str>>,
     verified: Option<VerifiedCache>,
-    reader: Reader,
+    /// The header of the last verified token. An issuer's tokens have the same one for as long as it keeps its key, and reading it costs
+    /// a third of what a verification costs besides ring.
+    header: Mutex<Option<Arc<Header>>>,
 }
 
 impl ResourceServer {
-    /// Verifies a token and returns its claims.
+    /// Verifies a token and returns its claims. This takes the token alone: for the value of an `Authorization` header there is
+    /// [`authorize`](Self::authorize).
     ///
     /// # Errors
     /// [`Error::Token`] if the token is refused. [`Error::Network`] if the keys cannot be fetched, and [`Error::Clock`] if the
     /// wall clock is not set: then nothing is known about the token.
     pub fn verify_token(&self, token: &str) -> Result<Claims, Error> {
-        self.verify(token, |token| self.0.reader.read(token), &CallRequirements::default())
+        self.verify_token_with(token, NO_OPTIONS)
     }
 
-    /// Like [`verify_token`](Self::verify_token), with other audiences, additional scopes or the client's certificate for this
-    /// one call.
+    /// Like [`verify_token`](Self::verify_token), with other audiences, additional requirements or the client's certificate for
+    /// this one call.
     ///
     /// # Errors
-    /// As [`verify_token`](Self::verify_token); also [`Error::Config`] for an empty list of audiences, a malformed scope, or a
-    /// certificate that is not DER.
+    /// As [`verify_token`](Self::verify_token); also [`Error::Config`] for options that no token can meet.
     pub fn verify_token_with(&self, token: &str, options: &VerifyOptions) -> Result<Claims, Error> {
-        self.verify(token, |token| self.0.reader.read(token), &options.expectation()?)
+        self.verify(token, None, options)
     }
 
     /// Verifies the token in the value of an `Authorization` header (RFC 6750 §2.1).
@@ -109,7 +111,7 @@ impl ResourceServer {
     /// As [`verify_token`](Self::verify_token). If there is no header, or one with another scheme, the kind is
     /// [`MissingToken`](TokenErrorKind::MissingToken).
     pub fn authorize(&self, authorization: Option<&str>) -> Result<Claims, Error> {
-        self.verify_token(self.bearer_token(authorization)?)
+        self.authorize_with(authorization, NO_OPTIONS)
     }
 
     /// Like [`authorize`](Self::authorize), with options for this one call, for example the scopes that a route requires.
@@ -129,7 +131,39 @@ impl ResourceServer {
     /// # Errors
     /// As [`authorize`](Self::authorize) and [`verify_token_with`](Self::verify_token_with).
     pub fn authorize_with(&self, authorization: Option<&str>, options: &VerifyOptions) -> Result<Claims, Error> {
-        self.verify_token_with(self.bearer_token(authorization)?, options)
+        let token = bearer_token(authorization).map_err(|kind| self.refused(Error::token(kind)))?;
+        self.verify_token_with(token, options)
+    }
+
+    /// Like [`authorize`](Self::authorize), with the values of all `Authorization` headers of a request, as bytes.
+    ///
+    /// ```
+    /// let test = aero2::testing::TestIssuer::new();
+    /// let rs = test.issuer().resource_server().build()?;
+    /// let header = format!("Bearer {}", test.token().sign());
+    /// assert!(rs.authorize_all([&header]).is_ok());
+    /// assert!(rs.authorize_all([&header, &header]).is_err());
+    /// # Ok::<(), aero2::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`authorize`](Self::authorize). If there is more than one header, or one with anything but visible ASCII and blanks, the
+    /// kind is [`Malformed`](TokenErrorKind::Malformed).
+    pub fn authorize_all<V: AsRef<[u8]>>(&self, values: impl IntoIterator<Item = V>) -> Result<Claims, Error> {
+        self.authorize_all_with(values, NO_OPTIONS)
+    }
+
+    /// Like [`authorize_all`](Self::authorize_all), with options for this one call.
+    ///
+    /// # Errors
+    /// As [`authorize_all`](Self::authorize_all) and [`verify_token_with`](Self::verify_token_with).
+    pub fn authorize_all_with<V: AsRef<[u8]>>(
+        &self,
+        values: impl IntoIterator<Item = V>,
+        options: &VerifyOptions,
+    ) -> Result<Claims, Error> {
+        let value = single_value(values).map_err(|kind| self.refused(Error::token(kind)))?;
+        self.authorize_with(value.as_deref(), options)
     }
 
     /// The issuer whose tokens are verified.
@@ -141,126 +175,141 @@ impl ResourceServer {
         self.0.policy.max_token_bytes
     }
 
-    /// `read` gives the token's parts, if they are needed: who has read them already need not do it again.
-    fn verify<'t>(
-        &self,
-        token: &'t str,
-        read: impl FnOnce(&'t str) -> Result<UnverifiedToken<'t>, TokenErrorKind>,
-        expectation: &CallRequirements<'_>,
-    ) -> Result<Claims, Error> {
-        self.counted(self.verify_uncounted(token, read, expectation))
+    /// The `iss` that a token must have.
+    pub(crate) fn token_issuer(&self) -> &str {
+        &self.0.policy.issuer
     }
 
-    fn verify_uncounted<'t>(
+    pub(crate) fn resource_metadata(&self) -> Option<&Arc<str>> {
+        self.0.resource_metadata.as_ref()
+    }
+
+    /// Verifies `token`, which may be parsed already.
+    pub(crate) fn verify(
         &self,
-        token: &'t str,
-        read: impl FnOnce(&'t str) -> Result<UnverifiedToken<'t>, TokenErrorKind>,
-        expectation: &CallRequirements<'_>,
+        token: &str,
+        parsed: Option<UnverifiedToken<'_>>,
+        options: &VerifyOptions,
     ) -> Result<Claims, Error> {
-        let Inner { issuer, verified, .. } = &*self.0;
-        let (now, deadline) = (self.admit(token, &mut ())?, issuer.deadline());
-        let Some(verified) = verified else {
-            return self.verify_signature(read(token), expectation, now, deadline, &mut ()).map(|token| token.claims);
+        let call = CallRequirements::new(&self.0.policy, options)?;
+        let verified = self.verify_for_call(token, parsed, &call).map_err(|failure| self.error(failure, &call))?;
+        self.0.issuer.events().count(Count::TokenAccepted);
+        Ok(verified)
+    }
+
+    fn verify_for_call<'p>(
+        &self,
+        token: &str,
+        parsed: Option<UnverifiedToken<'_>>,
+        call: &CallRequirements<'p>,
+    ) -> Result<Claims, Failure<'p>> {
+        let now = self.check_before_parsing(token)?;
+        let parse = || UnverifiedToken::parse(token, self.0.header.lock().clone());
+        let Some(verified) = &self.0.verified else {
+            let parsed = parsed.map_or_else(parse, Ok)?;
+            return self.verify_parsed(parsed, call, now, &mut |_| ()).map(|token| token.claims);
         };
         let digest = TokenDigest::of(token);
         if let Some(known) = verified.get(digest) {
-            let keys = issuer.keys(now, deadline)?;
-            if keys.value.still_has(&known.key, known.algorithm) {
-                return self.verify_again(known, &keys, expectation);
+            if let Some(claims) = self.verify_again(known, call, now)? {
+                return Ok(claims);
             }
         }
-        let fresh = self.verify_signature(read(token), expectation, now, deadline, &mut ())?;
+        let fresh = self.verify_parsed(parsed.map_or_else(parse, Ok)?, call, now, &mut |_| ())?;
         verified.insert(digest, fresh.clone());
         Ok(fresh.claims)
     }
 
-    fn bearer_token<'h>(&self, authorization: Option<&'h str>) -> Result<&'h str, Error> {
-        bearer_token(authorization).map_err(Error::token).or_else(|error| self.counted(Err(error)))
-    }
-
-    fn counted<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
-        let events = self.0.issuer.events();
-        match &outcome {
-            Ok(_) => events.count(Count::TokenAccepted),
-            Err(error) => error.token_kind().into_iter().for_each(|kind| events.count_refusal(kind)),
-        }
-        outcome
-    }
-
-    /// What comes before any look into the token; gives the time.
-    fn admit(&self, token: &str, trace: &mut impl Trace) -> Result<Now, Error> {
-        let now = self.0.issuer.set_now()?;
-        trace.passed(Step::Clock);
-        self.0.policy.check_length(token).map_err(Error::token)?;
-        trace.passed(Step::Length);
+    fn check_before_parsing(&self, token: &str) -> Result<Now, Failure<'static>> {
+        let now = self.0.issuer.set_now().map_err(|error| Failure::Unjudged(Step::Clock, error))?;
+        self.0.policy.check_length(token)?;
         Ok(now)
     }
 
-    /// A token whose signature is known to be good: all that depends on time and policy.
-    fn verify_again(
+    /// A token whose signature was verified before: all that depends on time and requirements. `None` if its key is not among the
+    /// issuer's any more.
+    fn verify_again<'p>(
         &self,
         known: VerifiedToken,
-        keys: &CachedKeys,
-        expectation: &CallRequirements<'_>,
-    ) -> Result<Claims, Error> {
-        let Inner { issuer, policy, .. } = &*self.0;
-        let wall = issuer.since_epoch(keys.at)?;
-        let checked = check_claims(known.claims.set(), policy, expectation, wall, &mut ());
-        checked.map_err(|kind| refusal(kind, policy, expectation))?;
-        issuer.events().count(Count::VerifiedCacheHit);
-        self.note_staleness(keys);
-        Ok(known.claims)
-    }
-
-    fn verify_signature(
-        &self,
-        presented: Result<UnverifiedToken<'_>, TokenErrorKind>,
-        expectation: &CallRequirements<'_>,
+        call: &CallRequirements<'p>,
         now: Now,
-        deadline: Deadline,
-        trace: &mut impl Trace,
-    ) -> Result<VerifiedToken, Error> {
-        let Inner { issuer, policy, reader, .. } = &*self.0;
-        // What is wrong with the token by itself costs no request.
-        let mut presented = presented.map_err(Error::token)?;
-        trace.header(presented.algorithm(), presented.kid());
-        presented.check_header(policy).map_err(Error::token)?;
-        trace.passed(Step::Type);
-        let mut keys = issuer.keys(now, deadline)?;
-        trace.keys(&keys.value, keys.stale);
-        let wall = issuer.since_epoch(keys.at)?;
-        let mut verdict = presented.check(&keys.value, policy, expectation, wall, trace);
-        let cause = presented.refetch_cause(&verdict, policy, expectation, wall);
-        let newer = cause.map(|cause| issuer.refetch(cause, &keys, deadline)).transpose();
-        if let Some(newer) = newer.inspect_err(|error| self.note_limit(error))?.flatten() {
-            keys = newer;
-            trace.keys(&keys.value, keys.stale);
-            verdict = presented.check(&keys.value, policy, expectation, issuer.since_epoch(keys.at)?, trace);
+    ) -> Result<Option<Claims>, Failure<'p>> {
+        let issuer = &self.0.issuer;
+        let keys = issuer.keys(now, issuer.deadline()).map_err(|error| Failure::Unjudged(Step::Keys, error))?;
+        if !keys.value.still_has(&known.key, known.algorithm) {
+            return Ok(None);
         }
-        match verdict {
-            VerifyOutcome::Verified { claims, key, algorithm } => {
-                presented.new_header().into_iter().for_each(|header| reader.remember(header));
-                self.note_staleness(&keys);
-                Ok(VerifiedToken { claims, key, algorithm })
-            }
-            VerifyOutcome::UnknownKid { .. } => {
-                issuer.events().emit(&Event::UnknownKidRefused {});
-                Err(Error::token(TokenErrorKind::UnknownKey))
-            }
-            VerifyOutcome::Refused(kind) => Err(refusal(kind, policy, expectation)),
-        }
+        let wall = issuer.since_epoch(keys.at).map_err(|error| Failure::Unjudged(Step::Clock, error))?;
+        call.check_claims(known.claims.set(), wall)?;
+        call.run_custom_checks(&known.claims)?;
+        issuer.events().count(Count::VerifiedCacheHit);
+        self.note_staleness(&keys);
+        Ok(Some(known.claims))
     }
 
-    /// Every step, whatever the caches know of the token and its header.
-    fn verify_traced(
+    fn verify_parsed<'p>(
         &self,
-        token: &str,
-        expectation: &CallRequirements<'_>,
-        trace: &mut impl Trace,
-    ) -> Result<(), Error> {
-        let now = self.admit(token, trace)?;
-        let deadline = self.0.issuer.deadline();
-        self.verify_signature(UnverifiedToken::read(token), expectation, now, deadline, trace).map(drop)
+        mut token: UnverifiedToken<'_>,
+        call: &CallRequirements<'p>,
+        now: Now,
+        found: &mut dyn FnMut(Finding<'_>),
+    ) -> Result<VerifiedToken, Failure<'p>> {
+        let issuer = &self.0.issuer;
+        found(Finding::Header { algorithm: token.algorithm(), kid: token.kid() });
+        // What is wrong with the token by itself costs no request.
+        token.check_header(call.policy)?;
+        let unjudged = |step| move |error| Failure::Unjudged(step, error);
+        let deadline = issuer.deadline();
+        let mut keys = issuer.keys(now, deadline).map_err(unjudged(Step::Keys))?;
+        found(Finding::Keys { keys: &keys.value, stale: keys.stale });
+        let mut wall = issuer.since_epoch(keys.at).map_err(unjudged(Step::Clock))?;
+        let mut outcome = token.verify(&keys.value, call, wall, found);
+        if let Some((step, cause)) = outcome.as_ref().err().and_then(|refusal| refetch_cause(refusal, &token)) {
+            let newer = if token.precheck(call, wall) { issuer.refetch(cause, &keys, deadline) } else { Ok(None) };
+            if let Some(newer) = newer.inspect_err(|error| self.note_limit(error)).map_err(unjudged(step))? {
+                keys = newer;
+                found(Finding::Keys { keys: &keys.value, stale: keys.stale });
+                wall = issuer.since_epoch(keys.at).map_err(unjudged(Step::Clock))?;
+                outcome = token.verify(&keys.value, call, wall, found);
+            }
+        }
+        if outcome.as_ref().is_err_and(|refusal| refusal.kind == TokenErrorKind::UnknownKey) {
+            issuer.events().emit(&Event::UnknownKidRefused {});
+        }
+        let verified = outcome?;
+        if let Some(header) = token.new_header() {
+            let last = self.0.header.lock().replace(header.clone());
+            drop(last);
+        }
+        self.note_staleness(&keys);
+        Ok(verified)
+    }
+
+    /// The error for a failure, with what its challenge tells: the scopes or the authentication that would have been enough
+    /// (RFC 6750 §3.1, RFC 9470 §3).
+    fn error(&self, failure: Failure<'_>, call: &CallRequirements<'_>) -> Error {
+        let error = match failure {
+            Failure::Unjudged(_, error) => return error,
+            Failure::Refused(Refusal { kind: TokenErrorKind::InsufficientScope, .. }) => {
+                Error::insufficient_scope(call.named_scopes().as_slice())
+            }
+            Failure::Refused(Refusal { kind: kind @ TokenErrorKind::InsufficientAuthentication, .. }) => {
+                let values = &call.options.acr_values;
+                let acr_values = (!values.is_empty()).then(|| values.join(" "));
+                Error::refused(kind, Demands { acr_values, max_age: call.options.max_auth_age, ..Demands::default() })
+            }
+            Failure::Refused(refusal) => Error::token(refusal.kind),
+        };
+        self.refused(error)
+    }
+
+    /// Counts a refusal, and adds what every challenge of this server tells.
+    fn refused(&self, error: Error) -> Error {
+        error.token_kind().into_iter().for_each(|kind| self.0.issuer.events().count_refusal(kind));
+        match &self.0.resource_metadata {
+            Some(url) => error.with_resource_metadata(url),
+            None => error,
+        }
     }
 
     fn note_staleness(&self, keys: &CachedKeys) {
@@ -276,8 +325,20 @@ impl ResourceServer {
     }
 }
 
+/// Why other keys than the cached ones might verify a token that was refused so.
+fn refetch_cause<'t>(refusal: &Refusal<'_>, token: &'t UnverifiedToken<'_>) -> Option<(Step, RefetchCause<'t>)> {
+    let cause = match refusal.kind {
+        TokenErrorKind::UnknownKey => RefetchCause::UnknownKid(token.kid()?),
+        TokenErrorKind::BadSignature | TokenErrorKind::UnfitKey => RefetchCause::OtherKey,
+        _ => return None,
+    };
+    Some((refusal.step, cause))
+}
+
 impl fmt::Debug for ResourceServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResourceServer").field("issuer", &self.0.issuer.url()).finish_non_exhaustive()
     }
 }
+
+const NO_OPTIONS: &VerifyOptions = &VerifyOptions::new();

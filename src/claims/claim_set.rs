@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::json::{Element, Number, Object, Span, Value};
+use crate::claims::value::{self, ClaimValue, Pointer};
+use crate::json::{Element, Number, Object, Span, Value, WrongType};
 
 /// Claims as read: a registered claim of the wrong JSON type is an error, and one that is null counts as absent.
 pub(crate) struct ClaimSet {
@@ -30,23 +31,24 @@ struct Confirmation {
 
 /// Seconds since 1970 that every platform can hold (RFC 7519 §2), as a span so that adding a tolerance to it cannot overflow unseen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct NumericDate(Duration);
+pub(crate) struct NumericDate {
+    since_epoch: Duration,
+    time: SystemTime,
+}
 
 impl NumericDate {
     /// `None` outside of 1970 … 9999, whose ends are included; a fraction is allowed.
     fn new(number: Number<'_>) -> Option<Self> {
         let since_epoch = number.as_seconds().filter(|seconds| *seconds <= MAX_DATE)?;
-        UNIX_EPOCH.checked_add(since_epoch)?;
-        Some(Self(since_epoch))
+        Some(Self { since_epoch, time: UNIX_EPOCH.checked_add(since_epoch)? })
     }
 
     pub(crate) fn since_epoch(self) -> Duration {
-        self.0
+        self.since_epoch
     }
 
     pub(crate) fn time(self) -> SystemTime {
-        // The sum was tried when the date was made, so the other branch is never taken.
-        UNIX_EPOCH.checked_add(self.0).unwrap_or(UNIX_EPOCH)
+        self.time
     }
 }
 
@@ -108,6 +110,11 @@ impl ClaimSet {
 
     pub(crate) fn token_use(&self) -> Option<&str> {
         self.text(self.registered.token_use)
+    }
+
+    /// The claim `typ`, if it is a text: Keycloak says there what kind of token this is.
+    pub(crate) fn typ(&self) -> Option<&str> {
+        self.text(self.registered.typ)
     }
 
     pub(crate) fn expires_at(&self) -> Option<NumericDate> {
@@ -178,6 +185,34 @@ impl ClaimSet {
         )
     }
 
+    /// The value of a top-level member.
+    pub(crate) fn get(&self, name: &str) -> Option<ClaimValue<'_>> {
+        self.object.members().get(name).and_then(ClaimValue::new)
+    }
+
+    pub(crate) fn pointer(&self, pointer: &str) -> Option<ClaimValue<'_>> {
+        value::find(&self.object, pointer)
+    }
+
+    pub(crate) fn value_at(&self, pointer: &Pointer) -> Option<ClaimValue<'_>> {
+        pointer.find(&self.object)
+    }
+
+    /// The client that the token was issued to, by the name that the issuer uses for the claim.
+    pub(crate) fn client(&self) -> Option<&str> {
+        self.client_id().or_else(|| ["azp", "cid", "appid"].into_iter().find_map(|name| self.get_str(name)))
+    }
+
+    /// `acr`: `Err` if it is not a text.
+    pub(crate) fn authentication_class(&self) -> Result<Option<&str>, WrongType> {
+        self.object.string("acr")
+    }
+
+    /// `auth_time`: `Err` if it is not a date.
+    pub(crate) fn authenticated_at(&self) -> Result<Option<NumericDate>, WrongType> {
+        self.object.number("auth_time")?.map(|number| NumericDate::new(number).ok_or(WrongType)).transpose()
+    }
+
     /// The text of a top-level member, the unregistered ones as well; likewise the next three.
     pub(crate) fn get_str(&self, name: &str) -> Option<&str> {
         self.object.string(name).ok().flatten()
@@ -232,6 +267,7 @@ struct Registered {
     jwt_id: Option<Span>,
     client_id: Option<Span>,
     token_use: Option<Span>,
+    typ: Option<Span>,
     expires_at: Option<NumericDate>,
     not_before: Option<NumericDate>,
     issued_at: Option<NumericDate>,
@@ -256,6 +292,7 @@ impl Registered {
             "client_id" => self.client_id = Some(text(element).ok_or("client_id")?),
             "token_use" => self.token_use = Some(text(element).ok_or("token_use")?),
             "exp" if self.expires_at.is_some() => {}
+            "typ" => self.typ = text(element),
             "exp" => self.expires_at = Some(date(element).ok_or("exp")?),
             "nbf" => self.not_before = Some(date(element).ok_or("nbf")?),
             "iat" => self.issued_at = Some(date(element).ok_or("iat")?),

@@ -16,6 +16,20 @@ pub(crate) fn bearer_token(authorization: Option<&str>) -> Result<&str, TokenErr
     if is_b64token(token) { Ok(token) } else { Err(TokenErrorKind::Malformed) }
 }
 
+/// The one value of a request's `Authorization` headers; `Malformed` for several, and for one with anything but visible ASCII and blanks.
+pub(crate) fn single_value<V: AsRef<[u8]>>(
+    values: impl IntoIterator<Item = V>,
+) -> Result<Option<String>, TokenErrorKind> {
+    let mut values = values.into_iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let value = value.as_ref();
+    let is_clean = value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+    match std::str::from_utf8(value) {
+        Ok(text) if is_clean && values.next().is_none() => Ok(Some(text.to_owned())),
+        _ => Err(TokenErrorKind::Malformed),
+    }
+}
+
 /// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
 fn is_b64token(token: &str) -> bool {
     let characters = token.trim_end_matches('=');
@@ -40,6 +54,18 @@ mod tests {
             ("Bearer Bearer", "Bearer"),
         ] {
             assert_eq!(bearer_token(Some(value)), Ok(token), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_request_has_one_authorization_header_of_visible_ascii() {
+        assert_eq!(single_value(Vec::<&str>::new()), Ok(None));
+        assert_eq!(single_value(["Bearer abc"]), Ok(Some("Bearer abc".to_owned())));
+        for values in [&[&b"Bearer abc"[..], b"Bearer abc"][..], &[b"Basic YTpi", b"Bearer abc"], &[b"Bearer a\xff"]] {
+            assert_eq!(single_value(values), Err(TokenErrorKind::Malformed), "{values:?}");
+        }
+        for value in ["Bearer \u{e4}", "Bearer a\0", "Bearer a\r\nX: y", "\u{7f}"] {
+            assert_eq!(single_value([value]), Err(TokenErrorKind::Malformed), "{value:?}");
         }
     }
 

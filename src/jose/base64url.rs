@@ -5,7 +5,7 @@ use base64::engine::general_purpose::NO_PAD;
 
 /// The bytes of `text`; `None` for padding, the standard alphabet, white space, and non-zero trailing bits.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
-    Decoder::new().0.decode(text).ok()
+    engine().decode(text).ok()
 }
 
 /// As [`decode`], for key material, which counts by its value: padding and the standard alphabet are accepted as well.
@@ -18,18 +18,9 @@ pub(crate) fn decode_lenient(text: &str) -> Option<Vec<u8>> {
     decode(&text.trim_end_matches('=').chars().map(standard).collect::<String>())
 }
 
-/// Decodes several texts by tables that are made once: making them costs as much as decoding a short text.
-pub(crate) struct Decoder(ForThisProcessor);
-
-impl Decoder {
-    pub(crate) fn new() -> Self {
-        Self(engine())
-    }
-
-    /// As [`decode`], after what is in `bytes` already.
-    pub(crate) fn append(&self, text: &str, bytes: &mut Vec<u8>) -> Option<()> {
-        self.0.decode_vec(text, bytes).ok()
-    }
+/// As [`decode`], after what is in `bytes` already.
+pub(crate) fn append(text: &str, bytes: &mut Vec<u8>) -> Option<()> {
+    engine().decode_vec(text, bytes).ok()
 }
 
 /// The library's vector instructions where the processor has them: without, decoding would be a third of what a verification costs besides
@@ -68,7 +59,7 @@ mod tests {
     fn only_canonical_base64url_without_padding_decodes() {
         for text in ["", "AA", "AAA", "AAAA", "-_-_", "AQAB"] {
             assert!(decode(text).is_some(), "{text}");
-            assert!(Decoder::new().append(text, &mut Vec::new()).is_some(), "{text}");
+            assert!(append(text, &mut Vec::new()).is_some(), "{text}");
         }
         let long = "AZaz09-_".repeat(64);
         assert_eq!(decode(&long).map(|bytes| bytes.len()), Some(384));
@@ -83,7 +74,7 @@ mod tests {
             ["A", "AB", "AAB", "AA==", "AA=", "+/+/", "AA AA", "AAAA\n", "AA\r\n", " AA", "ÄÄ", "A.A", "\0\0", "AAAAA"]
         {
             assert!(decode(text).is_none(), "{text:?}");
-            assert!(Decoder::new().append(text, &mut Vec::new()).is_none(), "{text:?}");
+            assert!(append(text, &mut Vec::new()).is_none(), "{text:?}");
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use zeroize::{Zeroize, Zeroizing};
+
 use crate::error::{Error, TokenErrorKind};
 use crate::jose::algorithm::Algorithm;
-use crate::jose::base64url::{self, Decoder};
+use crate::jose::base64url;
 use crate::jose::key::{SignatureChecked, VerificationKey};
 use crate::json::{Object, Span, Value};
 
@@ -34,8 +36,8 @@ pub struct CompactJws<'a> {
     signing_input: &'a str,
     header: Arc<Header>,
     header_was_known: bool,
-    /// The payload, and after it the signature: one allocation for both.
-    payload_and_signature: Vec<u8>,
+    /// The payload, and after it the signature: one allocation for both. Wiped, since with its signature a token can be used.
+    payload_and_signature: Zeroizing<Vec<u8>>,
     payload_len: usize,
 }
 
@@ -67,7 +69,7 @@ impl<'a> CompactJws<'a> {
     /// may be empty), or if the header is not a JSON object with unique names, has no string `alg`, or has a `kid` or `typ` that
     /// is not a string; `CriticalHeader` for any `crit`; `UnsupportedAlgorithm` for an `alg` that is not an [`Algorithm`].
     pub fn parse(token: &'a str) -> Result<Self, Error> {
-        Self::read(None, token, &Decoder::new()).map_err(Error::token)
+        Self::read(None, token).map_err(Error::token)
     }
 
     /// The algorithm that the header asks for. The key decides whether it is used.
@@ -102,12 +104,12 @@ impl<'a> CompactJws<'a> {
     }
 
     /// As [`parse`](Self::parse); a header of the same segment as `known` is not read again.
-    pub(crate) fn read(known: Option<Arc<Header>>, token: &'a str, decoder: &Decoder) -> Result<Self, TokenErrorKind> {
+    pub(crate) fn read(known: Option<Arc<Header>>, token: &'a str) -> Result<Self, TokenErrorKind> {
         let Parts { signing_input, header, payload, signature } = Parts::of(token).ok_or(TokenErrorKind::Malformed)?;
-        let mut bytes = Vec::with_capacity(payload.len() + signature.len());
-        decoder.append(payload, &mut bytes).ok_or(TokenErrorKind::Malformed)?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(payload.len() + signature.len()));
+        base64url::append(payload, &mut bytes).ok_or(TokenErrorKind::Malformed)?;
         let payload_len = bytes.len();
-        decoder.append(signature, &mut bytes).ok_or(TokenErrorKind::Malformed)?;
+        base64url::append(signature, &mut bytes).ok_or(TokenErrorKind::Malformed)?;
         let known = known.filter(|known| known.segment == header);
         let header_was_known = known.is_some();
         let header = known.map_or_else(|| Header::read(header).map(Arc::new), Ok)?;
@@ -125,8 +127,10 @@ impl<'a> CompactJws<'a> {
 
     /// The payload, taken out, for the proof that this token's signature was checked.
     pub(crate) fn take_verified(&mut self, SignatureChecked { .. }: SignatureChecked) -> VerifiedPayload {
-        let mut payload = std::mem::take(&mut self.payload_and_signature);
-        payload.truncate(std::mem::take(&mut self.payload_len));
+        let mut payload = std::mem::take(&mut *self.payload_and_signature);
+        let payload_len = std::mem::take(&mut self.payload_len);
+        payload.get_mut(payload_len..).unwrap_or_default().zeroize();
+        payload.truncate(payload_len);
         VerifiedPayload(payload)
     }
 

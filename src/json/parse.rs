@@ -193,17 +193,7 @@ impl<'t> Parser<'t> {
 
     fn number(&mut self) -> Option<Value> {
         let start = self.at();
-        let rest = self.lexer.as_slice();
-        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        match (rest, rest.get(digits)) {
-            // A date, for instance: digits alone need no state machine, which is what the lexer follows numbers with.
-            ([b'1'..=b'9', ..], Some(after)) if !matches!(after, b'.' | b'e' | b'E') => {
-                self.lexer = SliceLexer::new(rest.get(digits..)?);
-            }
-            _ => {
-                self.lexer.num_ignore().validate().ok()?;
-            }
-        }
+        self.lexer.num_ignore().validate().ok()?;
         Span::new(start, self.at()).map(Value::Number)
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::error::{Detail, Endpoint, Error};
-use crate::jose::base64url::Decoder;
+use crate::jose::base64url;
 use crate::json::{Number, Object};
 use crate::m2m::token::AccessToken;
 use crate::time::Now;
@@ -71,7 +71,7 @@ fn own_lifetime(token: &str, asked: Now) -> Option<Duration> {
     let mut parts = token.split('.');
     let (_, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else { return None };
     let mut decoded = Zeroizing::new(Vec::with_capacity(payload.len()));
-    Decoder::new().append(payload, &mut decoded)?;
+    base64url::append(payload, &mut decoded)?;
     let claims = Object::parse_secret(std::str::from_utf8(&decoded).ok()?).ok()?;
     let date = |name| claims.number(name).ok().flatten().and_then(Number::as_seconds);
     let now = match asked.wall {

@@ -10,10 +10,10 @@ use crate::cache::bounded_map::BoundedMap;
 use crate::claims::Claims;
 use crate::crypto::{Sha256, sha256};
 use crate::error::{ConfigProblem, Error, TokenErrorKind};
-use crate::http::authorization::bearer_token;
+use crate::http::authorization::{bearer_token, single_value};
 use crate::resource_server::ResourceServer;
 use crate::resource_server::options::VerifyOptions;
-use crate::resource_server::verify::{CallRequirements, UnverifiedToken};
+use crate::resource_server::verify::UnverifiedToken;
 
 /// A set of resource servers, one per issuer, that passes each token to the right one: for example, one Aero2 application per
 /// tenant.
@@ -51,6 +51,7 @@ pub struct ByIssuer(Arc<Inner>);
 
 struct Inner {
     max_token_bytes: usize,
+    resource_metadata: Option<Arc<str>>,
     tenants: Tenants,
 }
 
@@ -77,14 +78,17 @@ impl ByIssuer {
     pub fn new(servers: impl IntoIterator<Item = ResourceServer>) -> Result<Self, Error> {
         let mut listed = HashMap::new();
         for server in servers {
-            if listed.insert(Box::from(server.issuer().url()), server).is_some() {
+            if listed.insert(Box::from(server.token_issuer()), server).is_some() {
                 return Err(Error::config(ConfigProblem::DuplicateIssuer));
             }
         }
         // The longest that any of them takes; each refuses by its own limit after that.
         let longest = listed.values().map(ResourceServer::max_token_bytes).max();
         let max_token_bytes = longest.ok_or_else(|| Error::config(ConfigProblem::NoIssuers))?;
-        Ok(Self(Arc::new(Inner { max_token_bytes, tenants: Tenants::Listed(listed) })))
+        let mut metadata = listed.values().map(ResourceServer::resource_metadata);
+        let first = metadata.next().flatten().cloned();
+        let resource_metadata = first.filter(|first| metadata.all(|other| other == Some(first)));
+        Ok(Self(Arc::new(Inner { max_token_bytes, resource_metadata, tenants: Tenants::Listed(listed) })))
     }
 
     /// Routes tokens to the resource servers that `resolve` returns for an issuer's URL: for tenants that come and go. The
@@ -131,7 +135,8 @@ impl ByIssuer {
             resolve: Box::new(resolve),
             known: Mutex::new(Known { servers: BoundedMap::new(capacity), forgotten: 0 }),
         };
-        Ok(Self(Arc::new(Inner { max_token_bytes: MAX_RESOLVED_TOKEN_BYTES, tenants })))
+        let max_token_bytes = MAX_RESOLVED_TOKEN_BYTES;
+        Ok(Self(Arc::new(Inner { max_token_bytes, resource_metadata: None, tenants })))
     }
 
     /// Verifies a token with the resource server of its issuer.
@@ -139,7 +144,7 @@ impl ByIssuer {
     /// # Errors
     /// As [`ResourceServer::verify_token`]. For an unknown issuer the kind is [`WrongIssuer`](TokenErrorKind::WrongIssuer).
     pub fn verify_token(&self, token: &str) -> Result<Claims, Error> {
-        self.verify(token, &CallRequirements::default())
+        self.verify_token_with(token, NO_OPTIONS)
     }
 
     /// Like [`verify_token`](Self::verify_token), with options for this one call.
@@ -147,7 +152,9 @@ impl ByIssuer {
     /// # Errors
     /// As [`verify_token`](Self::verify_token) and [`ResourceServer::verify_token_with`].
     pub fn verify_token_with(&self, token: &str, options: &VerifyOptions) -> Result<Claims, Error> {
-        self.verify(token, &options.expectation()?)
+        options.check_settings()?;
+        let (server, parsed) = self.server_for(token).map_err(|kind| self.error(kind))?;
+        server.verify(token, Some(parsed), options)
     }
 
     /// Verifies the token in the value of an `Authorization` header, as [`ResourceServer::authorize`] does.
@@ -156,7 +163,7 @@ impl ByIssuer {
     /// As [`verify_token`](Self::verify_token). If there is no header, or one with another scheme, the kind is
     /// [`MissingToken`](TokenErrorKind::MissingToken).
     pub fn authorize(&self, authorization: Option<&str>) -> Result<Claims, Error> {
-        self.verify_token(bearer_token(authorization).map_err(Error::token)?)
+        self.authorize_with(authorization, NO_OPTIONS)
     }
 
     /// Like [`authorize`](Self::authorize), with options for this one call.
@@ -164,7 +171,28 @@ impl ByIssuer {
     /// # Errors
     /// As [`authorize`](Self::authorize) and [`ResourceServer::verify_token_with`].
     pub fn authorize_with(&self, authorization: Option<&str>, options: &VerifyOptions) -> Result<Claims, Error> {
-        self.verify_token_with(bearer_token(authorization).map_err(Error::token)?, options)
+        self.verify_token_with(bearer_token(authorization).map_err(|kind| self.error(kind))?, options)
+    }
+
+    /// Like [`authorize`](Self::authorize), with the values of all `Authorization` headers of a request, as bytes.
+    ///
+    /// # Errors
+    /// As [`authorize`](Self::authorize) and [`ResourceServer::authorize_all`].
+    pub fn authorize_all<V: AsRef<[u8]>>(&self, values: impl IntoIterator<Item = V>) -> Result<Claims, Error> {
+        self.authorize_all_with(values, NO_OPTIONS)
+    }
+
+    /// Like [`authorize_all`](Self::authorize_all), with options for this one call.
+    ///
+    /// # Errors
+    /// As [`authorize_all`](Self::authorize_all) and [`ResourceServer::verify_token_with`].
+    pub fn authorize_all_with<V: AsRef<[u8]>>(
+        &self,
+        values: impl IntoIterator<Item = V>,
+        options: &VerifyOptions,
+    ) -> Result<Claims, Error> {
+        let value = single_value(values).map_err(|kind| self.error(kind))?;
+        self.authorize_with(value.as_deref(), options)
     }
 
     /// The resource server that would receive the token, by its unverified `iss`: for [`ResourceServer::explain`], for example.
@@ -173,7 +201,7 @@ impl ByIssuer {
     /// # Errors
     /// [`Error::Token`] if this is not a token at all, or comes from an unknown issuer.
     pub fn route(&self, token: &str) -> Result<ResourceServer, Error> {
-        self.server_for(token).map(|(server, _)| server).map_err(Error::token)
+        self.server_for(token).map(|(server, _)| server).map_err(|kind| self.error(kind))
     }
 
     /// Forgets what `resolve` returned for that issuer, so that its next token calls `resolve` again. Calls in progress finish
@@ -189,22 +217,26 @@ impl ByIssuer {
         }
     }
 
-    fn verify(&self, token: &str, expectation: &CallRequirements<'_>) -> Result<Claims, Error> {
-        let (server, presented) = self.server_for(token).map_err(Error::token)?;
-        server.verify(token, |_| Ok(presented), expectation)
+    /// A refusal before a resource server is found. Its challenge names the metadata that all of them share.
+    fn error(&self, kind: TokenErrorKind) -> Error {
+        let error = Error::token(kind);
+        match &self.0.resource_metadata {
+            Some(url) => error.with_resource_metadata(url),
+            None => error,
+        }
     }
 
     fn server_for<'t>(&self, token: &'t str) -> Result<(ResourceServer, UnverifiedToken<'t>), TokenErrorKind> {
         if token.len() > self.0.max_token_bytes {
             return Err(TokenErrorKind::TooLong);
         }
-        let presented = UnverifiedToken::read(token)?;
-        let issuer = presented.unverified_issuer()?;
+        let parsed = UnverifiedToken::parse(token, None).map_err(|refusal| refusal.kind)?;
+        let issuer = parsed.unverified_issuer()?;
         let server = match &self.0.tenants {
             Tenants::Listed(listed) => listed.get(&*issuer).cloned(),
             Tenants::Resolved { resolve, known } => resolved(&issuer, resolve, known),
         };
-        Ok((server.ok_or(TokenErrorKind::WrongIssuer)?, presented))
+        Ok((server.ok_or(TokenErrorKind::WrongIssuer)?, parsed))
     }
 }
 
@@ -225,7 +257,7 @@ fn resolved(issuer: &str, resolve: &Resolve, known: &Mutex<Known>) -> Option<Res
         }
         known.forgotten
     };
-    let server = resolve(issuer).filter(|server| server.issuer().url() == issuer)?;
+    let server = resolve(issuer).filter(|server| server.token_issuer() == issuer)?;
     let mut known = known.lock();
     if let Some(earlier) = known.servers.get(&digest).cloned() {
         drop(known);
@@ -240,3 +272,5 @@ fn resolved(issuer: &str, resolve: &Resolve, known: &Mutex<Known>) -> Option<Res
 
 /// What a resolver's resource server takes is not known before it is asked. Beyond this no HTTP server hands on a header.
 const MAX_RESOLVED_TOKEN_BYTES: usize = 64 * 1024;
+
+const NO_OPTIONS: &VerifyOptions = &VerifyOptions::new();

@@ -6,7 +6,7 @@ use aero2::{CheckOutcome, Error, Explanation, ResourceServer, TokenErrorKind, Ve
 
 use crate::support::{World, recorded, secs, token_kind};
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 21] = [
     "clock",
     "length",
     "form",
@@ -23,8 +23,11 @@ const NAMES: [&str; 18] = [
     "begin",
     "audience",
     "token use",
-    "sender",
     "scopes",
+    "required claims",
+    "authentication",
+    "sender",
+    "custom checks",
 ];
 
 /// The name and the detail of the check that failed; all before it passed, none after it was reached.
@@ -101,30 +104,33 @@ fn the_table_says_what_was_expected_and_what_was_found() {
     let token = world.test.token().audience("orders").scope("read").lifetime(secs(600)).sign();
     let table = format!(
         "\
-clock       passed       2026-12-01T00:00:00Z
-length      passed       {} bytes, at most 16384
-form        passed       three parts of base64url
-extensions  passed       no crit
-algorithm   passed       RS256
-type        passed       JWT, at+jwt or absent
-key set     passed       1 usable, 0 skipped
-key         passed       kid test-rs256-1, 12 bytes
-signature   passed       made with the issuer's key
-claims      passed       a JSON object, its registered claims of the right types
-required    passed       all present
-issuer      passed       https://test.aero2.example
-expiry      passed       exp 2026-12-01T00:10:00Z, now 2026-12-01T00:00:00Z ± 30 s
-begin       passed       nbf none, iat 2026-12-01T00:00:00Z, now 2026-12-01T00:00:00Z ± 30 s
-audience    passed       expected orders
-token use   passed       access or absent
-sender      passed       not bound; certificate shown: none
-scopes      FAILED       InsufficientScope: missing write; required read, write
+clock           passed       2026-12-01T00:00:00Z
+length          passed       {} bytes, at most 16384
+form            passed       three parts of base64url
+extensions      passed       no crit
+algorithm       passed       RS256
+type            passed       JWT, at+jwt or absent
+key set         passed       1 usable, 0 skipped
+key             passed       kid test-rs256-1, 12 bytes
+signature       passed       made with the issuer's key
+claims          passed       a JSON object, its registered claims of the right types
+required        passed       all present
+issuer          passed       https://test.aero2.example
+expiry          passed       exp 2026-12-01T00:10:00Z, now 2026-12-01T00:00:00Z ± 30 s
+begin           passed       nbf none, iat 2026-12-01T00:00:00Z, now 2026-12-01T00:00:00Z ± 30 s
+audience        passed       expected orders
+token use       passed       access or absent
+scopes          FAILED       InsufficientScope: missing write; required read, write
+required claims not reached
+authentication  not reached
+sender          not reached
+custom checks   not reached
 (an explanation, not a verification)",
         token.len()
     );
     assert_eq!(server(&world.test).explain(&token).to_string(), table);
     let short = server(&world.test).explain("a.b").to_string();
-    assert!(short.contains("\nsignature   not reached\nclaims      not reached\n"), "{short}");
+    assert!(short.contains("\nsignature       not reached\nclaims          not reached\n"), "{short}");
 }
 
 #[test]
@@ -185,7 +191,7 @@ fn no_part_of_the_token_and_no_value_of_a_claim_shows() {
 #[test]
 fn no_text_of_a_token_breaks_the_table() {
     let test = TestIssuer::new();
-    for kid in ["a\nclock       passed", "\u{1b}[2J", "\u{202e}x", "a\tb"] {
+    for kid in ["a\nclock           passed", "\u{1b}[2J", "\u{202e}x", "a\tb"] {
         let table = server(&test).explain(&test.token().key_id(kid).sign()).to_string();
         assert_eq!(table.lines().count(), NAMES.len() + 1, "{table}");
         assert!(!table.replace('\n', "").contains(char::is_control) && !table.contains('\u{202e}'), "{table:?}");
@@ -208,7 +214,7 @@ fn what_could_not_be_judged_says_why() {
 fn it_shares_keys_and_budget_with_verification() {
     let test = TestIssuer::new();
     let rs = server(&test);
-    rs.explain(&test.token().sign());
+    let _ = rs.explain(&test.token().sign());
     rs.verify_token(&test.token().audience("orders").scope("read write").sign()).unwrap();
     assert_eq!(test.requests(Endpoint::Keys), 1);
 
@@ -229,9 +235,9 @@ fn the_cache_of_verified_tokens_is_neither_read_nor_filled() {
     let issuer = recorded(&test);
     let rs = issuer.resource_server().verified_token_cache(8).build().unwrap();
     let token = test.token().sign();
-    rs.explain(&token);
+    let _ = rs.explain(&token);
     rs.verify_token(&token).unwrap();
-    rs.explain(&token);
+    let _ = rs.explain(&token);
     assert_eq!(issuer.stats().verified_cache_hits(), 0);
     rs.verify_token(&token).unwrap();
     assert_eq!(issuer.stats().verified_cache_hits(), 1);

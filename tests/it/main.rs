@@ -22,6 +22,7 @@ mod private_key_jwt;
 #[cfg(feature = "ureq")]
 mod proxy;
 mod refetch;
+mod requirements;
 mod resource_server;
 mod sender_constrained;
 mod small_machines;

@@ -120,12 +120,13 @@ fn the_binding_is_checked_again_on_a_token_verified_before() {
 }
 
 #[test]
-fn a_token_of_the_wrong_use_says_so_first_and_a_missing_scope_is_said_last() {
+fn the_binding_is_checked_after_the_use_of_the_token_and_its_scopes() {
     let test = TestIssuer::new();
     let rs = recorded(&test).resource_server().required_scopes(["read"]).build().unwrap();
     let bound = test.token().claim("cnf", Json::object([("jkt", "abc")]));
-    assert_eq!(token_kind(rs.verify_token(&bound.sign())), TokenErrorKind::SenderConstrained);
-    let session = bound.token_use("session").sign();
+    assert_eq!(token_kind(rs.verify_token(&bound.sign())), TokenErrorKind::InsufficientScope);
+    let session = bound.clone().token_use("session").sign();
+    assert_eq!(token_kind(rs.verify_token(&bound.scope("read").sign())), TokenErrorKind::SenderConstrained);
     assert_eq!(token_kind(rs.verify_token(&session)), TokenErrorKind::WrongTokenUse);
 }
 
