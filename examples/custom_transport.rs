@@ -3,6 +3,9 @@
 //! Run it with `cargo run --example custom_transport`; it starts an issuer on loopback. It works with `--no-default-features`, where
 //! a transport must be given.
 
+#[macro_use]
+mod support;
+
 use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,6 +15,7 @@ use aero2::testing::TestIssuer;
 use aero2::{Issuer, NetworkErrorKind, Request, Response, Transport, TransportError};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    support::help("custom_transport", include_str!("custom_transport.rs"));
     let server = TestIssuer::new().serve()?;
 
     // A closure is a transport, and so is `Arc<T>`. Method, URL and status tell enough: headers and bodies hold secrets.

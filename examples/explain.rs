@@ -6,10 +6,14 @@
 //! The tables contain no part of a token and, apart from times, no values of claims, so they can go into a ticket. Do not show them to
 //! whoever sent the token. They prove nothing: only `verify_token` decides who is let in.
 
+#[macro_use]
+mod support;
+
 use aero2::testing::{Json, TestIssuer};
 use aero2::{ByIssuer, Error, VerifyOptions};
 
 fn main() -> Result<(), Error> {
+    support::help("explain", include_str!("explain.rs"));
     let test = TestIssuer::new();
     let orders = test.issuer().resource_server().audience("orders").required_scopes(["orders:read"]).build()?;
     let token = || test.token().subject("u1").audience("orders").scope("orders:read");

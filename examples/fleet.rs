@@ -4,6 +4,9 @@
 //! `cargo run --release --example fleet` prints the figures and draws the curves; with a file name as argument they are also written
 //! there as SVG.
 
+#[macro_use]
+mod support;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt::Write as _;
@@ -220,6 +223,10 @@ fn curve(minutes: &[f64]) -> String {
 }
 
 fn main() -> std::io::Result<()> {
+    support::help("fleet --release [-- FILE.svg]", include_str!("fleet.rs"));
+    if cfg!(debug_assertions) {
+        eprintln!("A debug build needs minutes for this: cargo run --release --example fleet");
+    }
     println!("{CLIENTS} clients of one issuer, tokens of {LIFETIME} s, a call every 5 s each, over a virtual day.");
     println!(
         "Token requests per second. A column of a curve is a quarter of an hour's peak minute: ▁ 8 … █ 1024 and more.\n"

@@ -7,6 +7,9 @@
 //!
 //! The issuer is a test issuer behind TLS. The example controls the clock, so two days pass in a second.
 
+#[macro_use]
+mod support;
+
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,6 +99,7 @@ struct Settings {
 }
 
 fn main() -> Result<(), BoxError> {
+    support::help("gateway --features file-cache", include_str!("gateway.rs"));
     let directory = std::env::temp_dir().join(format!("aero2-gateway-{}", std::process::id()));
     std::fs::create_dir(&directory)?;
     let outcome = story(&directory);

@@ -9,6 +9,11 @@
 //! was issued to); to everybody else, every token is inactive. The exit status is 0 for an active token, 1 for an inactive one and 2 for an
 //! error.
 
+#[path = "support/environment.rs"]
+mod environment;
+#[macro_use]
+mod support;
+
 use std::env;
 use std::error::Error as _;
 use std::io::stdin;
@@ -18,7 +23,10 @@ use std::time::SystemTime;
 
 use aero2::{Error, Introspection, Issuer, SecretSource, TokenInfo};
 
+use environment::required;
+
 fn main() -> ExitCode {
+    support::help("introspect", include_str!("introspect.rs"));
     match introspect() {
         Ok(Introspection::Active(info)) => {
             show(&info);
@@ -36,9 +44,12 @@ fn main() -> ExitCode {
 }
 
 fn introspect() -> Result<Introspection, String> {
-    let issuer = Issuer::new(&required("AERO2_ISSUER", "https://acme.aero2.dev")?).map_err(|err| err.to_string())?;
-    let id = required("AERO2_CLIENT_ID", "orders-api")?;
-    required("AERO2_CLIENT_SECRET", "the secret that the issuer gave to this client")?;
+    let [issuer, id, _secret] = required([
+        ("AERO2_ISSUER", "https://acme.aero2.dev"),
+        ("AERO2_CLIENT_ID", "orders-api"),
+        ("AERO2_CLIENT_SECRET", "the secret that the issuer gave to this client"),
+    ])?;
+    let issuer = Issuer::new(&issuer).map_err(|err| err.to_string())?;
     let secret = SecretSource::env("AERO2_CLIENT_SECRET");
     let introspector = issuer.introspector(id, secret).build().map_err(|err| err.to_string())?;
     introspector.introspect(token()?.trim()).map_err(|err| explain(&err))
@@ -79,11 +90,4 @@ fn explain(err: &Error) -> String {
         _ => None,
     };
     format!("{err}{}{}", causes.collect::<String>(), advice.unwrap_or_default())
-}
-
-fn required(name: &str, example: &str) -> Result<String, String> {
-    match env::var(name) {
-        Ok(value) if !value.is_empty() => Ok(value),
-        _ => Err(format!("the environment variable {name} is not set; set it, for example to: {example}")),
-    }
 }

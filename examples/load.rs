@@ -9,6 +9,9 @@
 //! brand-new key is first presented by one caller until it is accepted. That it is refused meanwhile (the budget for unknown keys, the
 //! back-off after a failed fetch) does not count as a failed verification; the line `new keys` shows how often it happened, and why.
 
+#[macro_use]
+mod support;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::RwLock;
@@ -26,6 +29,7 @@ const TOKENS: usize = 8;
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
+    support::help("load --release --features testing,ureq [-- SECONDS]", include_str!("load.rs"));
     let seconds = std::env::args().nth(1).map_or(Ok(30), |text| text.parse());
     let Ok(seconds) = seconds.map(Duration::from_secs) else {
         eprintln!("usage: load [SECONDS]");

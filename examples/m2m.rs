@@ -12,6 +12,11 @@
 //! | `AERO2_SCOPE` | the scope to ask for; if it is not set, the issuer decides |
 //! | `AERO2_AUDIENCE`, `AERO2_RESOURCE` | the parameters `audience` and `resource` (RFC 8707), for issuers that expect one |
 
+#[path = "support/environment.rs"]
+mod environment;
+#[macro_use]
+mod support;
+
 use std::env;
 use std::error::Error as _;
 use std::iter::successors;
@@ -20,7 +25,10 @@ use std::time::SystemTime;
 
 use aero2::{AccessToken, Error, Issuer, M2mClient, SecretSource};
 
+use environment::required;
+
 fn main() -> ExitCode {
+    support::help("m2m [-- --token]", include_str!("m2m.rs"));
     let bare = env::args().nth(1).as_deref() == Some("--token");
     match client().and_then(|client| if bare { print_token(&client) } else { report(&client) }) {
         Ok(()) => ExitCode::SUCCESS,
@@ -32,9 +40,12 @@ fn main() -> ExitCode {
 }
 
 fn client() -> Result<M2mClient, String> {
-    let issuer = Issuer::new(&required("AERO2_ISSUER", "https://acme.aero2.dev")?).map_err(|err| err.to_string())?;
-    let id = required("AERO2_CLIENT_ID", "orders-worker")?;
-    required("AERO2_CLIENT_SECRET", "the secret that the issuer gave to this client")?;
+    let [issuer, id, _secret] = required([
+        ("AERO2_ISSUER", "https://acme.aero2.dev"),
+        ("AERO2_CLIENT_ID", "orders-worker"),
+        ("AERO2_CLIENT_SECRET", "the secret that the issuer gave to this client"),
+    ])?;
+    let issuer = Issuer::new(&issuer).map_err(|err| err.to_string())?;
     // Read anew at every mint, so a rotated secret takes effect by itself.
     let mut client = issuer.m2m_client(id, SecretSource::env("AERO2_CLIENT_SECRET"));
     if let Some(scope) = env::var("AERO2_SCOPE").ok().filter(|scope| !scope.is_empty()) {
@@ -79,11 +90,4 @@ fn explain(err: &Error) -> String {
         _ => None,
     };
     format!("{err}{}{}", causes.collect::<String>(), advice.unwrap_or_default())
-}
-
-fn required(name: &str, example: &str) -> Result<String, String> {
-    match env::var(name) {
-        Ok(value) if !value.is_empty() => Ok(value),
-        _ => Err(format!("the environment variable {name} is not set; set it, for example to: {example}")),
-    }
 }

@@ -3,6 +3,9 @@
 //!
 //! Run it with `cargo run --example quickstart`. To use your own issuer, change the URL, the client and its secret.
 
+#[macro_use]
+mod support;
+
 use std::error::Error;
 use std::time::SystemTime;
 
@@ -10,6 +13,7 @@ use aero2::testing::{Endpoint, TestIssuer};
 use aero2::{Introspection, Issuer, ResourceServer, TokenTypeHint};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    support::help("quickstart", include_str!("quickstart.rs"));
     // Stands in for https://{your app}.aero2.dev, with the clients that you would register there.
     let test = TestIssuer::new();
     test.register_client("orders-worker", "worker-secret", ["orders:read", "orders:write"]);

@@ -13,6 +13,9 @@
 //! | `AERO2_SCOPE` | the scope that `GET /orders` requires; `orders:read` if not set, none if empty |
 //! | `LISTEN` | the address to listen on; `127.0.0.1:8080` if not set |
 
+#[macro_use]
+mod support;
+
 use std::env;
 use std::error::Error;
 use std::process::ExitCode;
@@ -23,6 +26,7 @@ use aero2::{Issuer, ResourceServer};
 use tiny_http::{Header, Request, Response, Server};
 
 fn main() -> ExitCode {
+    support::help("resource_server", include_str!("resource_server.rs"));
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {

@@ -6,12 +6,16 @@
 //!
 //! The program finds `AERO2_ISSUER`, `AERO2_CLIENT_ID` and `AERO2_CLIENT_SECRET` in its environment. Its status is this one's.
 
+#[macro_use]
+mod support;
+
 use std::env;
 use std::process::{Command, ExitCode};
 
 use aero2::testing::{Endpoint, TestIssuer};
 
 fn main() -> ExitCode {
+    support::help("with_test_issuer -- PROGRAM [ARGUMENT…]", include_str!("with_test_issuer.rs"));
     let arguments: Vec<String> = env::args().skip(1).collect();
     match run(&arguments) {
         Ok(true) => ExitCode::SUCCESS,
