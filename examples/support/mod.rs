@@ -6,6 +6,7 @@ use std::process;
 
 /// In place of the standard one, which panics where the reader of a pipe is gone, as with `| head`.
 macro_rules! println {
+    () => { crate::support::print_line(format_args!("")) };
     ($($text:tt)*) => { crate::support::print_line(format_args!($($text)*)) };
 }
 

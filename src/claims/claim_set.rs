@@ -39,7 +39,10 @@ pub(crate) struct NumericDate {
 impl NumericDate {
     /// `None` outside of 1970 … 9999, whose ends are included; a fraction is allowed.
     fn new(number: Number<'_>) -> Option<Self> {
-        let since_epoch = number.as_seconds().filter(|seconds| *seconds <= MAX_DATE)?;
+        Self::at(number.as_seconds().filter(|seconds| *seconds <= MAX_DATE)?)
+    }
+
+    fn at(since_epoch: Duration) -> Option<Self> {
         Some(Self { since_epoch, time: UNIX_EPOCH.checked_add(since_epoch)? })
     }
 
@@ -74,9 +77,8 @@ impl ClaimSet {
     /// issuers mean "never" by it.
     pub(crate) fn parse_introspection(raw: String) -> Result<Self, ClaimsProblem> {
         let object = Object::parse(raw).map_err(|_| ClaimsProblem::NotAnObject)?;
-        let latest =
-            |exp: Element<'_>| exp.as_number()?.as_seconds().is_some_and(|at| at > MAX_DATE).then_some(MAX_DATE);
-        let latest = object.members().get("exp").and_then(latest).map(NumericDate);
+        let is_later = |exp: &Element<'_>| exp.as_number().and_then(Number::as_seconds).is_some_and(|at| at > MAX_DATE);
+        let latest = object.members().get("exp").filter(is_later).and_then(|_| NumericDate::at(MAX_DATE));
         let mut registered = Registered { expires_at: latest, ..Registered::default() };
         registered.read(&object).map_err(ClaimsProblem::Claim)?;
         Ok(Self { object, registered, audience_list: OnceLock::new(), scope_text: OnceLock::new() })
@@ -291,8 +293,8 @@ impl Registered {
             "jti" => self.jwt_id = Some(text(element).ok_or("jti")?),
             "client_id" => self.client_id = Some(text(element).ok_or("client_id")?),
             "token_use" => self.token_use = Some(text(element).ok_or("token_use")?),
-            "exp" if self.expires_at.is_some() => {}
             "typ" => self.typ = text(element),
+            "exp" if self.expires_at.is_some() => {}
             "exp" => self.expires_at = Some(date(element).ok_or("exp")?),
             "nbf" => self.not_before = Some(date(element).ok_or("nbf")?),
             "iat" => self.issued_at = Some(date(element).ok_or("iat")?),
