@@ -18,6 +18,8 @@ use crate::jose::jws::CompactJws;
 use crate::m2m::token_response::parse_response as read_token;
 use crate::time::Now;
 use crate::transport::Response;
+#[cfg(feature = "ureq")]
+use crate::transport::ureq::proxy::environment::{ProxyEnvironment, Route};
 
 #[derive(Debug, PartialEq)]
 pub struct Jws {
@@ -128,4 +130,15 @@ pub fn snapshot(text: &str, issuer: &str) -> Option<(String, Duration)> {
     let issuer = IssuerUrl::parse(issuer, false).ok()?;
     let snapshot = Snapshot::parse(text, &issuer).ok()?;
     Some((snapshot.to_json(&issuer), snapshot.ttl))
+}
+
+/// The host and port of the proxy for `https` to that host, and whether that variable can be used; `None` is a direct connection.
+#[cfg(feature = "ureq")]
+pub fn proxy(variables: &[(&str, &str)], https: bool, host: &str, port: u16) -> Option<Result<(String, u16), String>> {
+    let find = |wanted: &str| variables.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned());
+    match ProxyEnvironment::read(find, false).route(https, host, port) {
+        Route::Direct => None,
+        Route::Proxy(address) => Some(Ok((address.proxy().host().to_owned(), address.proxy().port()))),
+        Route::Unusable { variable, place } => Some(Err(format!("{variable} {}", place.unwrap_or_default()))),
+    }
 }

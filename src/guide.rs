@@ -34,6 +34,10 @@ pub mod outages {
     #![doc = include_str!("../docs/guide/outages.md")]
 }
 
+pub mod limits {
+    #![doc = include_str!("../docs/guide/limits.md")]
+}
+
 pub mod introspection {
     #![doc = include_str!("../docs/guide/introspection.md")]
 }

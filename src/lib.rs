@@ -86,7 +86,7 @@
 //! | Feature | Adds |
 //! |---|---|
 //! | `ureq` (default) | [`UreqTransport`](struct.UreqTransport.html): HTTPS with ureq and rustls |
-//! | `platform-verifier` | trusts the operating system's certificate store |
+//! | `platform-verifier` | `platform_verifier()`: trust the system's certificates |
 //! | `serde` | `Serialize` for claims and token info, and `Claims::deserialize` |
 //! | `log` | one log line per event, through the `log` facade |
 //! | `file-cache` | keeps tokens and keys on disk between processes |

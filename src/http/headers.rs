@@ -27,7 +27,7 @@ fn age<'h>(headers: impl IntoIterator<Item = (&'h str, &'h str)>) -> Option<Dura
 }
 
 /// `max-age` of the `Cache-Control` headers (RFC 9111 §5.2); of several, the first counts (§4.2.1).
-fn max_age<'h>(headers: impl IntoIterator<Item = (&'h str, &'h str)>) -> Option<Duration> {
+pub(crate) fn max_age<'h>(headers: impl IntoIterator<Item = (&'h str, &'h str)>) -> Option<Duration> {
     let named = |(name, value): (&str, &'h str)| name.eq_ignore_ascii_case("cache-control").then_some(value);
     headers.into_iter().filter_map(named).find_map(max_age_in)
 }

@@ -2,6 +2,7 @@
 
 mod connect;
 mod failure;
+mod head;
 mod lookups;
 pub(crate) mod proxy;
 mod stale;
@@ -73,7 +74,7 @@ impl UreqTransport {
         UreqTransportBuilder {
             connect_timeout: None,
             proxy: GivenProxy::Environment,
-            roots: None,
+            roots: GivenRoots::BuiltIn,
             identity: None,
             user_agent: None,
         }
@@ -204,9 +205,16 @@ impl fmt::Debug for UreqTransport {
 pub struct UreqTransportBuilder {
     connect_timeout: Option<Duration>,
     proxy: GivenProxy,
-    roots: Option<Vec<u8>>,
+    roots: GivenRoots,
     identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
     user_agent: Option<String>,
+}
+
+enum GivenRoots {
+    BuiltIn,
+    Pem(Vec<u8>),
+    #[cfg(feature = "platform-verifier")]
+    Platform,
 }
 
 enum GivenProxy {
@@ -244,9 +252,17 @@ impl UreqTransportBuilder {
         self
     }
 
-    /// Trusts these root certificates (PEM, one or more) and no others. Defaults to the built-in roots.
+    /// Trusts these root certificates (PEM, one or more) and no others. Defaults to the built-in roots (webpki).
     pub fn root_certificates_pem(mut self, pem: &[u8]) -> Self {
-        self.roots = Some(pem.to_owned());
+        self.roots = GivenRoots::Pem(pem.to_owned());
+        self
+    }
+
+    /// Trusts the certificates that the operating system trusts, in the place of the built-in roots or of those passed to
+    /// [`root_certificates_pem`](Self::root_certificates_pem) before. Feature `platform-verifier`.
+    #[cfg(feature = "platform-verifier")]
+    pub fn platform_verifier(mut self) -> Self {
+        self.roots = GivenRoots::Platform;
         self
     }
 
@@ -273,7 +289,12 @@ impl UreqTransportBuilder {
         if self.connect_timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Error::config(ConfigProblem::ZeroTimeout));
         }
-        let roots = self.roots.as_deref().map_or(Ok(Roots::default()), Roots::from_pem)?;
+        let roots = match self.roots {
+            GivenRoots::BuiltIn => Roots::default(),
+            GivenRoots::Pem(pem) => Roots::from_pem(&pem)?,
+            #[cfg(feature = "platform-verifier")]
+            GivenRoots::Platform => Roots::Platform,
+        };
         let identity = self.identity.map(|(chain, key)| Identity::from_pem(&chain, &key)).transpose()?;
         let user_agent = checked_user_agent(self.user_agent)?;
         let config = Config::builder()
@@ -497,6 +518,30 @@ mod tests {
         assert_eq!(post(&transport, &url, b"x").unwrap_err().kind(), NetworkErrorKind::Io);
         assert_eq!(post(&transport, &url, b"x").unwrap().body(), b"kept");
         assert_eq!(post(&transport, &url, b"x").unwrap_err().kind(), NetworkErrorKind::Io);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn interim_answers_may_have_header_lines() {
+        let (url, thread) = server(1, |_, stream| {
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut stream = stream;
+            for pieces in [
+                &["HTTP/1.1 100 Continue\r\nx: y\r\n\r\n", "HTTP/1.1 103 x\r\nlink: </x>\r\n\r\n"][..],
+                &["HTTP/1.1 100 Continue\r\n", "x: y\r\n", "\r\n"],
+                &[],
+            ] {
+                read_request(&mut reader).unwrap();
+                for piece in pieces {
+                    stream.write_all(piece.as_bytes()).unwrap();
+                }
+                answer(&mut stream, "x");
+            }
+        });
+        let transport = transport();
+        for _ in 0..3 {
+            assert_eq!(post(&transport, &url, b"x").unwrap().body(), b"x");
+        }
         thread.join().unwrap();
     }
 

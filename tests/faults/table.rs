@@ -158,6 +158,13 @@ pub(crate) const TABLE: &[Row] = &[
         Fault::Text("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}LEAK"),
         all(Io),
     ),
+    // Known limits of ureq, which the guide names.
+    ("a folded header line", Fault::Text("HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 2\r\n\r\n{}"), all(Io)),
+    (
+        "a long chunk extension",
+        Fault::Text("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;x=01234567890123456\r\n{}\r\n0\r\n\r\n"),
+        all(Io),
+    ),
     ("no HTTP", Fault::Text("SSH-2.0-LEAK\r\n\r\n"), all(Io)),
     ("binary", Fault::Text("\u{0}\u{1}\u{2}\r\n\r\n"), all(Io)),
     ("HTTP/2", Fault::Text("HTTP/2 200 OK\r\n\r\n{}"), all(Io)),
@@ -291,6 +298,19 @@ pub(crate) const TABLE: &[Row] = &[
             line.repeat("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", 20);
             line.finish(response("200 OK", "", healthy));
         }),
+        [Fine; 5],
+    ),
+    (
+        "100 Continue with header lines",
+        Fault::Answer(|line, healthy| {
+            line.repeat("HTTP/1.1 100 Continue\r\nx: y\r\n\r\n", 2);
+            line.finish(response("200 OK", "", healthy));
+        }),
+        [Fine; 5],
+    ),
+    (
+        "an empty content encoding",
+        Fault::Answer(|line, healthy| line.finish(response("200 OK", "content-encoding: \r\n", healthy))),
         [Fine; 5],
     ),
     (

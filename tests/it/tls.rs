@@ -273,11 +273,15 @@ fn no_process_wide_provider_is_used_or_installed() {
     assert_eq!(default.map(|provider| provider.cipher_suites.len()), install.then_some(0));
 }
 
+#[cfg(feature = "platform-verifier")]
 #[test]
-fn the_operating_systems_store_is_trusted_with_the_feature_and_only_then() {
+fn the_operating_systems_store_is_trusted_where_the_builder_says_so_and_only_there() {
+    const NAME: &str = "tls::the_operating_systems_store_is_trusted_where_the_builder_says_so_and_only_there";
     if child::is_child() {
-        let outcome = preload(&child::passed("ISSUER"), UreqTransport::builder());
-        return if cfg!(feature = "platform-verifier") { outcome.unwrap() } else { assert_refused(outcome) };
+        let url = child::passed("ISSUER");
+        assert_refused(preload(&url, UreqTransport::builder()));
+        assert_refused(Issuer::builder(&url).build().unwrap().preload());
+        return preload(&url, UreqTransport::builder().platform_verifier()).unwrap();
     }
     let authority = Authority::new("of the system");
     let server = server_of(&authority);
@@ -285,9 +289,6 @@ fn the_operating_systems_store_is_trusted_with_the_feature_and_only_then() {
     std::fs::create_dir_all(&folder).unwrap();
     let store = folder.join("ca.pem");
     std::fs::write(&store, authority.pem()).unwrap();
-    child::run(
-        "tls::the_operating_systems_store_is_trusted_with_the_feature_and_only_then",
-        &[("SSL_CERT_FILE", store.to_str().unwrap()), ("ISSUER", &server.url("localhost"))],
-    );
+    child::run(NAME, &[("SSL_CERT_FILE", store.to_str().unwrap()), ("ISSUER", &server.url("localhost"))]);
     std::fs::remove_dir_all(folder).unwrap();
 }

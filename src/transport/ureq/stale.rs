@@ -1,9 +1,10 @@
-//! Telling a connection that ended while it was idle from every other failure.
+//! What is known of a connection between two requests and up to the header section of an answer.
 
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use crate::transport::ureq::failure::{Failure, is_disconnect};
+use crate::transport::ureq::head::{head_length, is_interim, status};
 
 /// The last connector: it knows whether a connection that ends had been idle before.
 #[derive(Debug)]
@@ -13,7 +14,7 @@ impl<In: Transport> Connector<In> for DetectStale {
     type Out = Kept;
 
     fn connect(&self, _: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
-        Ok(chained.map(|inner| Kept { inner: inner.boxed(), reused: false, answered: false }))
+        Ok(chained.map(|inner| Kept { inner: inner.boxed(), reused: false, answered: false, final_head: false }))
     }
 }
 
@@ -23,11 +24,25 @@ pub(super) struct Kept {
     inner: Box<dyn Transport>,
     reused: bool,
     answered: bool,
+    /// The final answer has begun.
+    final_head: bool,
 }
 
 impl Kept {
     fn is_stale(&self) -> bool {
         self.reused && !self.answered
+    }
+
+    /// ureq takes no `100 Continue` with header lines (RFC 9110 §15.2 allows them).
+    fn drop_interim_answers(&mut self) {
+        while !self.final_head {
+            let input = self.inner.buffers().input();
+            let Some(length) = head_length(input) else { return };
+            self.final_head = !status(input).is_some_and(is_interim);
+            if !self.final_head {
+                self.inner.buffers().input_consume(length);
+            }
+        }
     }
 
     fn classify(&self, error: Error) -> Error {
@@ -52,6 +67,7 @@ impl Transport for Kept {
             Ok(false) if self.is_stale() => Err(Failure::Stale.into()),
             Ok(progress) => {
                 self.answered |= progress;
+                self.drop_interim_answers();
                 Ok(progress)
             }
             Err(error) => Err(self.classify(error)),
@@ -60,7 +76,7 @@ impl Transport for Kept {
 
     /// ureq calls this between two requests, and only then.
     fn is_open(&mut self) -> bool {
-        (self.reused, self.answered) = (true, false);
+        (self.reused, self.answered, self.final_head) = (true, false, false);
         self.inner.is_open()
     }
 

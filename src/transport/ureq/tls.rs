@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::ResolvesClientCert;
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -22,10 +22,13 @@ use crate::transport::ureq::tls_failure::TlsFailure;
 /// Whom to trust.
 #[derive(Clone, Default)]
 pub(super) enum Roots {
-    /// webpki's, or the operating system's with the feature `platform-verifier`.
+    /// webpki's.
     #[default]
     BuiltIn,
     Given(Arc<RootCertStore>),
+    /// The operating system's.
+    #[cfg(feature = "platform-verifier")]
+    Platform,
 }
 
 impl Roots {
@@ -84,10 +87,21 @@ impl Tls {
 
     fn make_config(&self) -> Result<ClientConfig, rustls::Error> {
         let provider = Arc::new(ring::default_provider());
+        #[cfg(not(feature = "platform-verifier"))]
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        #[cfg(feature = "platform-verifier")]
         let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
         let builder = match &self.roots {
             Roots::Given(store) => builder.with_root_certificates(store.clone()),
-            Roots::BuiltIn => built_in(builder, provider)?,
+            Roots::BuiltIn => {
+                builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
+            }
+            #[cfg(feature = "platform-verifier")]
+            Roots::Platform => {
+                let verifier = rustls_platform_verifier::Verifier::new(provider)?;
+                // What is called dangerous is any verifier but rustls' own; this one checks with the operating system.
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+            }
         };
         Ok(match &self.identity {
             Some(Identity(resolver)) => {
@@ -97,22 +111,6 @@ impl Tls {
             None => builder.with_no_client_auth(),
         })
     }
-}
-
-type WantsRoots = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
-type WantsIdentity = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
-
-#[cfg(not(feature = "platform-verifier"))]
-#[expect(clippy::unnecessary_wraps, reason = "the signature of the other one")]
-fn built_in(builder: WantsRoots, _: Arc<CryptoProvider>) -> Result<WantsIdentity, rustls::Error> {
-    Ok(builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }))
-}
-
-#[cfg(feature = "platform-verifier")]
-fn built_in(builder: WantsRoots, provider: Arc<CryptoProvider>) -> Result<WantsIdentity, rustls::Error> {
-    let verifier = rustls_platform_verifier::Verifier::new(provider)?;
-    // What is called dangerous is any verifier but rustls' own; this one checks with the operating system.
-    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)))
 }
 
 impl fmt::Debug for Tls {

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::transport::ureq::connect::{Connect, remaining};
 use crate::transport::ureq::failure::{Failure, ProxyFailure};
+use crate::transport::ureq::head::{head_length, is_interim, status};
 use crate::transport::ureq::tls::Tls;
 
 /// The first connector. The proxy is that of the request's configuration.
@@ -87,8 +88,7 @@ fn await_tunnel(connection: &mut dyn Transport, details: &ConnectionDetails<'_>)
             consumed = consumed.saturating_add(length);
             match status {
                 _ if consumed > most => return Err(Error::LargeResponseHeader(consumed, most)),
-                // After "101 Switching Protocols" HTTP ends.
-                100 | 102..=199 => continue,
+                status if is_interim(status) => continue,
                 200..=299 => return Ok(()),
                 status => return Err(Failure::ProxyStatus(status).into()),
             }
@@ -100,30 +100,6 @@ fn await_tunnel(connection: &mut dyn Transport, details: &ConnectionDetails<'_>)
             return Err(Failure::ProxyEnded.into());
         }
     }
-}
-
-/// The length of a whole header section with its empty line; a line may end without a carriage return (RFC 9112 §2.2).
-fn head_length(input: &[u8]) -> Option<usize> {
-    let mut end = 0_usize;
-    for line in input.split_inclusive(|byte| *byte == b'\n') {
-        end = end.saturating_add(line.len());
-        match line {
-            b"\n" | b"\r\n" => return Some(end),
-            _ => {}
-        }
-    }
-    None
-}
-
-/// The code of a status line of HTTP/1.x (RFC 9112 §4).
-fn status(head: &[u8]) -> Option<u16> {
-    let rest = head.strip_prefix(b"HTTP/1.")?;
-    let (version, rest) = rest.split_first()?;
-    let code = rest.strip_prefix(b" ")?;
-    let (code, rest) = code.split_at_checked(3)?;
-    let ends = rest.first().is_some_and(|byte| matches!(byte, b' ' | b'\r' | b'\n'));
-    let digits = version.is_ascii_digit() && code.iter().all(u8::is_ascii_digit) && code.first() != Some(&b'0');
-    (ends && digits).then(|| std::str::from_utf8(code).ok()?.parse().ok())?
 }
 
 /// A connection to the server. There may be TLS to the proxy; there is none to the server yet.
@@ -155,42 +131,5 @@ impl Transport for Tunnel {
 impl fmt::Debug for Reach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reach").finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_head_is_whole_with_its_empty_line() {
-        for (input, length) in [
-            (&b"HTTP/1.1 200 OK\r\n\r\nrest"[..], Some(19)),
-            (b"HTTP/1.1 200 OK\r\na: b\r\n\r\n", Some(25)),
-            (b"HTTP/1.1 200\n\n", Some(14)),
-            (b"HTTP/1.1 200 OK\r\n", None),
-            (b"HTTP/1.1 200 OK\r\na: b\r\n\r", None),
-            (b"", None),
-        ] {
-            assert_eq!(head_length(input), length, "{input:?}");
-        }
-    }
-
-    #[test]
-    fn a_status_line_is_of_http_1() {
-        for (head, code) in [
-            (&b"HTTP/1.1 200 Connection established\r\n\r\n"[..], Some(200)),
-            (b"HTTP/1.0 201\r\n\r\n", Some(201)),
-            (b"HTTP/1.1 100 \n\n", Some(100)),
-            (b"HTTP/2 200\r\n\r\n", None),
-            (b"HTTP/1.1 2000\r\n\r\n", None),
-            (b"HTTP/1.1 020 x\r\n\r\n", None),
-            (b"HTTP/1.1  200\r\n\r\n", None),
-            (b"HTTP/1.1 20\r\n\r\n", None),
-            (b"HTTP/1.x 200\r\n\r\n", None),
-            (b"SSH-2.0-OpenSSH_9.9\r\n\r\n", None),
-        ] {
-            assert_eq!(status(head), code, "{head:?}");
-        }
     }
 }
