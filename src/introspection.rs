@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cache::backoff::BackoffScope;
 use crate::claims::claim_set::{ClaimSet, ClaimsProblem};
+use crate::claims::requirements::ClaimRequirements;
 use crate::client_auth::{Client, ClientAuth};
 use crate::error::{ConfigProblem, Detail, Endpoint, Error, TokenErrorKind};
 use crate::introspection::cache::IntrospectionCache;
@@ -47,6 +48,7 @@ pub struct Introspector {
     issuer: Issuer,
     client: Arc<Client>,
     max_token_bytes: usize,
+    requirements: Arc<ClaimRequirements>,
     answers: Option<Arc<IntrospectionCache>>,
 }
 
@@ -54,7 +56,8 @@ impl Introspector {
     /// Asks whether `token` is active.
     ///
     /// # Errors
-    /// [`Error::Token`] if the token is longer than [`max_token_bytes`](IntrospectorBuilder::max_token_bytes); nothing is sent then.
+    /// [`Error::Token`] if the token is longer than [`max_token_bytes`](IntrospectorBuilder::max_token_bytes) (nothing is sent then), or if
+    /// an active answer does not meet a requirement of the builder.
     /// [`Error::OAuth`] if the issuer refuses this client (not the token). [`Error::Network`] if there is no usable answer.
     /// [`Error::Clock`] if the answer contains `exp` or `nbf` and the wall clock is not set. [`Error::Config`] if the secret
     /// cannot be read.
@@ -79,13 +82,15 @@ impl Introspector {
         }
         let deadline = self.issuer.deadline();
         let request = || self.request(token, hint, deadline);
-        match &self.answers {
+        let answer = match &self.answers {
             Some(answers) => {
                 let flight = || answers.get(token, || self.issuer.now(), deadline, request);
                 self.issuer.events().after_flight(flight)
             }
             None => request(),
-        }
+        }?;
+        answer.active().map_or(Ok(()), |info| info.check(&self.requirements))?;
+        Ok(answer)
     }
 
     fn request(&self, token: &str, hint: Option<TokenTypeHint>, deadline: Deadline) -> Result<Introspection, Error> {
@@ -142,6 +147,7 @@ impl Issuer {
             issuer: self.clone(),
             client: Client::new(client_id.into(), secret.into()),
             max_token_bytes: MAX_TOKEN_BYTES,
+            requirements: ClaimRequirements::new(),
             cache: None,
         }
     }
@@ -154,6 +160,7 @@ pub struct IntrospectorBuilder {
     issuer: Issuer,
     client: Client,
     max_token_bytes: usize,
+    requirements: ClaimRequirements,
     cache: Option<(usize, Duration)>,
 }
 
@@ -162,6 +169,29 @@ impl IntrospectorBuilder {
     /// and does not list `client_secret_post`.
     pub fn client_auth(mut self, auth: impl Into<ClientAuth>) -> Self {
         self.client.auth = Some(auth.into());
+        self
+    }
+
+    /// The name of your service, which the `aud` of an active answer must contain; otherwise the token is refused as a JWT would be
+    /// ([`WrongAudience`](crate::TokenErrorKind::WrongAudience)). Defaults to none: the answer's `aud` is not checked.
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.requirements.set_audiences([audience.into()]);
+        self
+    }
+
+    /// The scopes that an active answer must have, all of them; otherwise the token is refused with
+    /// [`InsufficientScope`](crate::TokenErrorKind::InsufficientScope). A second call adds. Defaults to none.
+    pub fn required_scopes<S: AsRef<str>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
+        self.requirements.add_required_scopes(scopes);
+        self
+    }
+
+    /// A claim that an active answer must have, as
+    /// [`ResourceServerBuilder::require_claim`](crate::ResourceServerBuilder::require_claim) describes it; otherwise the token is
+    /// refused with [`InsufficientClaim`](crate::TokenErrorKind::InsufficientClaim). A second call is a second condition. Defaults to
+    /// none.
+    pub fn require_claim<S: AsRef<str>>(mut self, pointer: &str, values: impl IntoIterator<Item = S>) -> Self {
+        self.requirements.add_claim(pointer, values);
         self
     }
 
@@ -182,15 +212,18 @@ impl IntrospectorBuilder {
     /// Builds the introspector. Does no I/O.
     ///
     /// # Errors
-    /// [`Error::Config`] for an empty client id or secret, or a cache with a capacity or time of zero.
+    /// [`Error::Config`] for an empty client id or secret, a cache with a capacity or time of zero, or a requirement that no answer can
+    /// meet, such as an empty audience.
     pub fn build(self) -> Result<Introspector, Error> {
         let client = Arc::new(self.client.checked()?);
+        self.requirements.check_settings()?;
         let answers = match self.cache {
             Some((0, _) | (_, Duration::ZERO)) => return Err(Error::config(ConfigProblem::CacheCapacity)),
             Some((capacity, ttl)) => Some(Arc::new(IntrospectionCache::new(capacity, ttl))),
             None => None,
         };
-        Ok(Introspector { issuer: self.issuer, client, max_token_bytes: self.max_token_bytes, answers })
+        let Self { issuer, max_token_bytes, requirements, .. } = self;
+        Ok(Introspector { issuer, client, max_token_bytes, requirements: Arc::new(requirements), answers })
     }
 }
 

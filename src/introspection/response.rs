@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use crate::claims::Confirmation;
 use crate::claims::claim_set::{ClaimSet, NumericDate};
-use crate::error::Error;
+use crate::claims::requirements::ClaimRequirements;
+use crate::error::{Error, TokenErrorKind};
 use crate::time::Now;
 
 /// What the issuer says about a token. "Inactive" is an answer, not an error.
@@ -50,6 +51,25 @@ struct Inner {
 impl TokenInfo {
     pub(crate) fn new(claims: ClaimSet, token_type: Option<&str>) -> Self {
         Self(Arc::new(Inner { claims, token_type: token_type.map(str::to_owned) }))
+    }
+
+    /// The first of the requirements that the answer does not meet, in the order in which a JWT is checked.
+    pub(crate) fn check(&self, requirements: &ClaimRequirements) -> Result<(), Error> {
+        let claims = &self.0.claims;
+        if let Some(expected) = &requirements.audiences {
+            let mut audiences = claims.audiences().ok_or(TokenErrorKind::InvalidClaim)?;
+            if !audiences.any(|audience| expected.contains(audience)) {
+                return Err(TokenErrorKind::WrongAudience.into());
+            }
+        }
+        if !requirements.has_scopes(claims) {
+            let named: Vec<String> = requirements.named_scopes().cloned().collect();
+            return Err(Error::insufficient_scope(&named));
+        }
+        match requirements.unmet_claim(claims) {
+            Some(_) => Err(TokenErrorKind::InsufficientClaim.into()),
+            None => Ok(()),
+        }
     }
 
     /// `token_type`, such as `Bearer`.

@@ -388,3 +388,45 @@ fn a_token_that_is_too_long_is_refused_before_any_request() {
         assert_eq!(world.test.requests(Endpoint::Introspection), requests);
     }
 }
+
+#[test]
+fn an_active_answer_that_does_not_meet_a_requirement_is_refused_as_a_jwt_would_be() {
+    let world = World::new();
+    world.test.register_resource_server("orders", "s3cret-orders");
+    let issuer = world.issuer();
+    let refused = |body: &str| {
+        let introspector = issuer
+            .introspector("orders", "s3cret-orders")
+            .audience("orders")
+            .required_scopes(["read"])
+            .required_scopes(["write"])
+            .require_claim("/realm/roles", ["admin", "operator"])
+            .build()
+            .unwrap();
+        world.test.fail(Endpoint::Introspection, 1, Fault::json(200, body));
+        introspector.introspect("some token").map(|answer| answer.is_active()).map_err(|error| match error {
+            Error::Token(error) => error.kind(),
+            other => panic!("{other}"),
+        })
+    };
+    use aero2::TokenErrorKind::{InsufficientClaim, InsufficientScope, InvalidClaim, WrongAudience};
+    let good = r#"{"active":true,"aud":["x","orders"],"scope":"read write","realm":{"roles":["operator"]}}"#;
+    let with = |from: &str, to: &str| {
+        assert!(good.contains(from));
+        refused(&good.replace(from, to))
+    };
+    assert_eq!(refused(good), Ok(true));
+    assert_eq!(refused(r#"{"active":false}"#), Ok(false));
+    assert_eq!(with("orders", "billing"), Err(WrongAudience));
+    assert_eq!(with(r#"["x","orders"]"#, "[]"), Err(InvalidClaim));
+    assert_eq!(with("read write", "write"), Err(InsufficientScope));
+    assert_eq!(with("read write", "read"), Err(InsufficientScope));
+    assert_eq!(with("operator", "guest"), Err(InsufficientClaim));
+    for builder in [
+        issuer.introspector("orders", "s").audience(""),
+        issuer.introspector("orders", "s").required_scopes(["a b"]),
+        issuer.introspector("orders", "s").require_claim("no pointer", ["x"]),
+    ] {
+        assert!(matches!(builder.build(), Err(Error::Config(_))));
+    }
+}
