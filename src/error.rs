@@ -190,7 +190,6 @@ impl Error {
     }
 
     /// Names the issuer's host in the message, unless one is named: the request knows it better than its caller.
-    #[cfg_attr(not(test), expect(dead_code, reason = "of the HTTP client"))]
     pub(crate) fn with_host(self, host: &str) -> Self {
         match self {
             Self::Network(e) => Self::Network(e.with_host(host)),
@@ -201,7 +200,6 @@ impl Error {
     }
 
     /// Names the client whose request it was, and how it authenticated (RFC 7591 §2).
-    #[cfg_attr(not(test), expect(dead_code, reason = "of the HTTP client"))]
     pub(crate) fn with_client(self, client_id: &str, auth_method: Option<&'static str>) -> Self {
         match self {
             Self::Network(e) => Self::Network(e.with_client(client_id)),
@@ -419,8 +417,20 @@ mod tests {
     #[test]
     fn the_message_of_every_configuration_error_is_pinned() {
         let pinned = include_str!("../tests/data/config-messages.txt");
-        let messages: Vec<String> = every_config_problem().iter().map(ToString::to_string).collect();
+        let problems = every_config_problem().into_iter().chain(every_problem_of_addresses());
+        let messages: Vec<String> = problems.map(|problem| problem.to_string()).collect();
         assert_eq!(messages.join("\n"), pinned.trim_end());
+    }
+
+    /// Of [`IssuerBuilder`](crate::IssuerBuilder).
+    fn every_problem_of_addresses() -> [ConfigProblem; 5] {
+        [
+            ConfigProblem::Address("keys_url"),
+            ConfigProblem::ReachAt,
+            ConfigProblem::ReachAtPlainHttp,
+            ConfigProblem::EmptyTokenIssuer,
+            ConfigProblem::KeySources,
+        ]
     }
 
     fn every_config_problem() -> Vec<ConfigProblem> {

@@ -12,6 +12,7 @@ use crate::http::headers;
 use crate::http::url::IssuerUrl;
 use crate::introspection::parse_response as read_introspection;
 use crate::introspection::response::Introspection;
+use crate::issuer::addresses::{Addresses, Given};
 use crate::issuer::discovery::Metadata;
 use crate::issuer::snapshot::Snapshot;
 use crate::jose::jws::CompactJws;
@@ -75,8 +76,9 @@ pub fn claims(text: &str) -> Result<ClaimTexts, TokenErrorKind> {
 pub fn discovery(text: &str, issuer: &str) -> Result<[Option<String>; 4], Error> {
     let issuer = IssuerUrl::parse(issuer, false)?;
     let metadata = Metadata::parse(text, &issuer)?;
+    let addresses = Addresses::new(issuer, Given::default());
     let endpoints = [Endpoint::Keys, Endpoint::Token, Endpoint::Introspection, Endpoint::Revocation];
-    Ok(endpoints.map(|endpoint| metadata.endpoint(endpoint, &issuer).ok().map(String::from)))
+    Ok(endpoints.map(|endpoint| addresses.endpoint(endpoint, metadata.endpoint(endpoint)).ok().map(String::from)))
 }
 
 /// Token, scope and lifetime.
@@ -127,9 +129,9 @@ pub fn http_date(value: &str, wall: SystemTime) -> Option<SystemTime> {
 
 /// The snapshot as it would be written again, and its time to live.
 pub fn snapshot(text: &str, issuer: &str) -> Option<(String, Duration)> {
-    let issuer = IssuerUrl::parse(issuer, false).ok()?;
-    let snapshot = Snapshot::parse(text, &issuer).ok()?;
-    Some((snapshot.to_json(&issuer), snapshot.ttl))
+    let addresses = Addresses::new(IssuerUrl::parse(issuer, false).ok()?, Given::default());
+    let snapshot = Snapshot::parse(text, &addresses).ok()?;
+    Some((snapshot.to_json(&addresses), snapshot.ttl))
 }
 
 /// The host and port of the proxy for `https` to that host, and whether that variable can be used; `None` is a direct connection.

@@ -13,6 +13,8 @@ use crate::introspection::cache::IntrospectionCache;
 use crate::introspection::response::{Introspection, TokenInfo, is_in_its_time};
 use crate::issuer::Issuer;
 use crate::issuer::http_client::body_text;
+use crate::issuer::oauth_request::OAuthRequest;
+use crate::issuer::retry_after::WaitScope;
 use crate::json::Object;
 use crate::oauth::TokenTypeHint;
 use crate::secret::SecretSource;
@@ -96,10 +98,16 @@ impl Introspector {
     fn request(&self, token: &str, hint: Option<TokenTypeHint>, deadline: Deadline) -> Result<Introspection, Error> {
         let mut form = vec![("token", token)];
         form.extend(hint.map(|hint| ("token_type_hint", hint.name())));
-        let response =
-            self.issuer.oauth_request(Endpoint::Introspection, &self.client, &form, BackoffScope::All, deadline)?;
-        let answer = parse_response(&response, self.issuer.url(), self.issuer.now());
-        self.issuer.connection().judged(&response, answer)
+        let request = OAuthRequest {
+            endpoint: Endpoint::Introspection,
+            client: &self.client,
+            form: &form,
+            backoff: BackoffScope::All,
+            wait_scope: WaitScope::Everyone,
+            deadline,
+        };
+        let issuer = self.issuer.token_issuer();
+        self.issuer.oauth_request(&request, |response| parse_response(response, issuer, self.issuer.now()))
     }
 }
 

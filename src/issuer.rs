@@ -5,27 +5,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::backoff::BackoffScope;
-use crate::cache::refresh_ahead::{Cached, Fetch, Fetched, Initial, RefreshAheadCache};
-use crate::error::{Detail, Endpoint, Error, NetworkErrorKind};
-use crate::events::{Count, Event, Events, Stats};
-use crate::http::headers;
-use crate::http::url::IssuerUrl;
-use crate::issuer::discovery::Metadata;
-use crate::issuer::http_client::{HttpClient, body_text};
+use crate::cache::refresh_ahead::{Fetched, Initial};
+use crate::error::{Endpoint, Error, SnapshotProblem};
+use crate::events::{Event, Events, Stats};
+use crate::issuer::clock_check::{ClockCheck, ClockFetch};
+use crate::issuer::discovery::{Discovery, Metadata};
+use crate::issuer::http_client::HttpClient;
+use crate::issuer::keys::fetch::KeyFetch;
 use crate::issuer::keys::{CachedKeys, KeyCache, RefetchCause};
 use crate::issuer::snapshot::{MAX_TTL, Snapshot};
 use crate::issuer::snapshot_loader::{SnapshotLoader, Step};
 use crate::jose::jwk::JwkSet;
 use crate::time::{Deadline, Now};
-use crate::transport::Response;
 
+pub(crate) mod addresses;
 pub(crate) mod builder;
+pub(crate) mod clock_check;
 pub(crate) mod discovery;
 pub(crate) mod http_client;
 pub(crate) mod keys;
-pub(crate) mod oauth;
+pub(crate) mod oauth_request;
+pub(crate) mod retry_after;
 pub(crate) mod snapshot;
+#[cfg(feature = "file-cache")]
+pub(crate) mod snapshot_file;
 pub(crate) mod snapshot_loader;
+pub(crate) mod wall_clock;
 
 /// One Aero2 application, or any other issuer that follows the standards, with its discovery document and keys in a cache.
 ///
@@ -47,39 +52,34 @@ pub(crate) mod snapshot_loader;
 #[derive(Clone)]
 pub struct Issuer(Arc<Inner>);
 
-struct Inner {
-    connection: HttpClient,
-    key_ttl: Duration,
-    max_stale: Duration,
-    discovery: RefreshAheadCache<Arc<Metadata>>,
-    keys: KeyCache,
-    boot: SnapshotLoader,
-}
-
-/// What an issuer is made from besides its connection.
-pub(crate) struct Settings {
+pub(crate) struct Inner {
+    pub(crate) http: HttpClient,
+    /// How long keys are fresh where the issuer does not say it.
     pub(crate) key_ttl: Duration,
     pub(crate) max_stale: Duration,
-    /// Keys in place of the issuer's.
-    pub(crate) static_keys: Option<JwkSet>,
-    /// Keys until the issuer's are there.
-    pub(crate) first_keys: Option<JwkSet>,
-    pub(crate) boot: SnapshotLoader,
+    pub(crate) discovery: Discovery,
+    pub(crate) keys: KeyCache,
+    pub(crate) snapshots: SnapshotLoader,
+    pub(crate) clock_check: ClockCheck,
 }
 
 impl Issuer {
-    /// The issuer URL as it was given. The `iss` of a token must be the same, byte for byte.
+    /// The issuer URL as it was given. The `iss` of a token must be the same, byte for byte, unless
+    /// [`token_issuer`](crate::IssuerBuilder::token_issuer) is set.
     pub fn url(&self) -> &str {
-        self.issuer_url().as_str()
+        self.http().addresses.issuer().as_str()
     }
 
-    /// Fetches the discovery document and the keys now, unless they are cached already, so that the first request need not wait.
+    /// Fetches the discovery document and the keys now, unless they are cached already, so that the first request need not wait. Where
+    /// the program gave the key set's URL, the document is left to the first call that needs it.
     ///
     /// # Errors
     /// [`Error::Network`] if they cannot be fetched within the [`timeout`](crate::IssuerBuilder::timeout).
     pub fn preload(&self) -> Result<(), Error> {
         let deadline = self.deadline();
-        self.metadata(BackoffScope::All, deadline)?;
+        if self.http().addresses.given(Endpoint::Keys).is_none() {
+            self.metadata(BackoffScope::All, deadline)?;
+        }
         self.keys(self.now(), deadline).map(drop)
     }
 
@@ -91,24 +91,27 @@ impl Issuer {
     /// # Errors
     /// [`Error::Network`] if a refresh was due and failed. The cached keys stay in use all the same.
     pub fn refresh_if_due(&self) -> Result<(), Error> {
-        self.0.boot();
+        self.0.load_snapshot();
         let deadline = self.deadline();
         // The keys first and in any case: it is on them that requests depend.
-        let keys = self.0.keys.refresh_if_due(&KeySource(&self.0), deadline);
-        let discovery = self.0.discovery.refresh_if_due(&DiscoverySource(&self.0), deadline);
-        keys.and(discovery)
+        let keys = self.0.keys.refresh_if_due(&self.0.key_fetch(), deadline);
+        let needs_document = self.http().addresses.given(Endpoint::Keys).is_none();
+        if !needs_document && self.0.discovery.cached(self.now()).is_none() {
+            return keys;
+        }
+        keys.and(self.0.discovery.refresh_if_due(self.http(), deadline))
     }
 
     /// Counts of what the caches have done so far.
     pub fn stats(&self) -> Stats {
-        self.events().stats().with_clock_skew(self.connection().skew.seconds())
+        self.events().stats().with_clock_skew(self.http().skew.seconds())
     }
 
     /// The discovery document and the keys as a text that a later process can start from, with
     /// [`IssuerBuilder::snapshot`](crate::IssuerBuilder::snapshot).
     ///
-    /// Whatever is not cached yet is fetched. The text contains no secrets, but whoever can change it decides which tokens are
-    /// accepted.
+    /// What is not cached yet is fetched. The text contains no secrets, but anyone who can change it decides which tokens are accepted.
+    /// It belongs to this issuer under the addresses that its builder was given.
     ///
     /// ```
     /// let test = aero2::testing::TestIssuer::new();
@@ -129,75 +132,75 @@ impl Issuer {
     /// [`Error::Network`] if something is missing and cannot be fetched, [`Error::Clock`] if the wall clock is not set.
     pub fn snapshot(&self) -> Result<String, Error> {
         let deadline = self.deadline();
-        let metadata = self.metadata(BackoffScope::All, deadline)?;
+        let addresses = &self.http().addresses;
+        let metadata = match addresses.given(Endpoint::Keys) {
+            Some(_) => self.0.discovery.cached(self.now()),
+            None => Some(self.metadata(BackoffScope::All, deadline)?),
+        };
         let keys = self.keys(self.set_now()?, deadline)?;
         // Keys that the program came with say nothing of the issuer's.
         let (keys, age, ttl) = self.0.keys.with_age(keys.at).ok_or_else(|| self.0.keys.failure(keys.at))?;
         let fetched_at = self.now().wall.and_then(|wall| wall.checked_sub(age)).ok_or_else(Error::clock)?;
-        let metadata = Metadata::clone(&metadata);
-        Ok(Snapshot { fetched_at, ttl: ttl.min(MAX_TTL), metadata, keys }.to_json(self.issuer_url()))
+        let metadata = metadata.as_deref().cloned();
+        Ok(Snapshot { fetched_at, ttl: ttl.min(MAX_TTL), metadata, keys }.to_json(addresses))
     }
 
-    fn from_parts(connection: HttpClient, settings: Settings) -> Self {
-        let Settings { key_ttl, max_stale, static_keys, first_keys, boot } = settings;
-        // A discovery document never stops serving: without one no token could be minted, and its URLs seldom change.
-        let discovery = RefreshAheadCache::new(Endpoint::Discovery, Duration::MAX);
-        let keys = KeyCache::new(max_stale, static_keys);
-        if let Some(value) = first_keys {
-            // Due at once, and serving until the issuer's own keys have come.
-            let initial = Initial { value, age: None, ttl: Duration::ZERO, serves_for: Some(Duration::MAX) };
-            keys.init(initial, connection.now());
-        }
-        Self(Arc::new(Inner { connection, key_ttl, max_stale, discovery, keys, boot }))
+    pub(crate) fn from_inner(inner: Inner) -> Self {
+        Self(Arc::new(inner))
     }
 
-    pub(crate) fn issuer_url(&self) -> &IssuerUrl {
-        &self.0.connection.url
+    pub(crate) fn http(&self) -> &HttpClient {
+        &self.0.http
     }
 
-    pub(crate) fn connection(&self) -> &HttpClient {
-        &self.0.connection
+    pub(crate) fn discovery(&self) -> &Discovery {
+        &self.0.discovery
+    }
+
+    /// What the `iss` of access tokens must be.
+    pub(crate) fn token_issuer(&self) -> &str {
+        self.http().addresses.token_issuer()
     }
 
     pub(crate) fn now(&self) -> Now {
-        self.0.connection.now()
+        self.http().now()
     }
 
     /// The end of a call's total budget, which begins now.
     pub(crate) fn deadline(&self) -> Deadline {
-        self.0.connection.deadline()
+        self.http().deadline()
     }
 
     /// The end of what the one caller that draws a refresh-ahead pays at most.
     pub(crate) fn refresh_deadline(&self) -> Deadline {
-        self.0.connection.refresh_deadline()
+        self.http().refresh_deadline()
     }
 
     /// Both clocks, of which the wall's can be right.
     pub(crate) fn set_now(&self) -> Result<Now, Error> {
-        self.0.boot();
+        self.0.load_snapshot();
         let now = self.now();
-        self.since_epoch(now).map(|_| now)
+        if self.http().wall_clock.since_epoch(now).is_some() { Ok(now) } else { self.0.confirm_clock(now) }
     }
 
     /// The wall clock's time as a span since 1970, if that clock can be right.
     pub(crate) fn since_epoch(&self, now: Now) -> Result<Duration, Error> {
-        let before_snapshot = self.0.boot.made_at().is_some_and(|made_at| now.wall.is_some_and(|wall| wall < made_at));
-        now.since_epoch().filter(|_| !before_snapshot).ok_or_else(Error::clock)
+        self.http().wall_clock.since_epoch(now).ok_or_else(Error::clock)
     }
 
     pub(crate) fn events(&self) -> &Events {
-        &self.0.connection.events
+        &self.http().events
     }
 
     pub(crate) fn metadata(&self, scope: BackoffScope, deadline: Deadline) -> Result<Arc<Metadata>, Error> {
-        self.0.metadata(scope, deadline).map(|held| held.value)
+        self.0.load_snapshot();
+        self.0.discovery.get(self.http(), scope, deadline)
     }
 
     /// The keys, as they are `now` if they are cached; else the caller waits for them.
     pub(crate) fn keys(&self, now: Now, deadline: Deadline) -> Result<CachedKeys, Error> {
-        self.0.boot();
-        self.0.keys.get(&KeySource(&self.0), now, deadline)
+        self.0.load_snapshot();
+        self.0.keys.get(&self.0.key_fetch(), now, deadline)
     }
 
     /// Other keys than `seen`, for a token that those do not verify. A kid that stays unknown makes the discovery document due, since
@@ -208,7 +211,7 @@ impl Issuer {
         seen: &CachedKeys,
         deadline: Deadline,
     ) -> Result<Option<CachedKeys>, Error> {
-        let newer = self.0.keys.refetch(&KeySource(&self.0), cause, seen, deadline)?;
+        let newer = self.0.keys.refetch(&self.0.key_fetch(), cause, seen, deadline)?;
         if let (RefetchCause::UnknownKid(kid), Some(keys)) = (cause, &newer) {
             if !keys.value.contains_kid(kid) {
                 self.0.discovery.mark_due();
@@ -226,159 +229,72 @@ impl fmt::Debug for Issuer {
 
 impl Inner {
     /// Takes the snapshot into the caches as soon as its age is known; what was fetched meanwhile stays.
-    fn boot(&self) {
-        if self.boot.is_done() {
+    fn load_snapshot(&self) {
+        if self.snapshots.is_done() {
             return;
         }
         #[cfg(feature = "file-cache")]
-        if let Err(problem) = self.boot.read_file(&self.connection.url) {
-            self.connection.events.emit(&Event::SnapshotRefused { problem, path: None, error: None });
-        }
-        let now = self.connection.now();
-        match self.boot.step(now, self.max_stale) {
-            Step::Nothing => {}
-            Step::Refuse(problem) => {
-                self.connection.events.emit(&Event::SnapshotRefused { problem, path: None, error: None });
+        if let Some(file) = self.snapshots.unread_file() {
+            let (snapshot, problem) = file.read(&self.http.addresses);
+            if self.snapshots.note_read(snapshot, &self.http.wall_clock) {
+                problem.iter().for_each(|event| self.http.events.emit(event));
             }
+        }
+        let now = self.http.now();
+        match self.snapshots.step(now, &self.http.wall_clock, self.max_stale) {
+            Step::Nothing => {}
+            Step::Refuse(problem) => self.refuse_snapshot(problem),
             Step::Use(snapshot, age) => {
                 let Snapshot { ttl, metadata, keys, .. } = *snapshot;
-                let age = Some(age);
-                let metadata = Initial { value: Arc::new(metadata), age, ttl: DISCOVERY_TTL, serves_for: None };
-                self.discovery.init(metadata, now);
-                self.keys.init(Initial { value: keys, age, ttl, serves_for: None }, now);
+                if let Some(metadata) = metadata {
+                    self.discovery.init(metadata, age, now);
+                }
+                self.keys.init(Initial { value: keys, age: Some(age), ttl, serves_for: None }, now);
             }
         }
     }
 
-    fn metadata(&self, scope: BackoffScope, deadline: Deadline) -> Result<Cached<Arc<Metadata>>, Error> {
-        self.boot();
-        self.discovery.get(scope, &DiscoverySource(self), self.connection.now(), deadline)
-    }
-
-    fn key_set_url(&self, metadata: &Metadata) -> Result<String, Error> {
-        metadata.endpoint(Endpoint::Keys, &self.connection.url).map(Into::into)
-    }
-
-    /// The key set; where its URL has gone, the discovery document is read again, since that may name another.
-    fn fetch_keys(&self, deadline: Deadline) -> Result<Fetched<JwkSet>, Error> {
-        let metadata = self.metadata(BackoffScope::All, deadline)?;
-        let url = self.key_set_url(&metadata.value)?;
-        let gone = match self.get_keys(&url, deadline) {
-            Err(Error::Network(e)) if matches!(e.kind(), NetworkErrorKind::Status(404 | 410)) => Error::Network(e),
-            outcome => return outcome,
-        };
-        let again = self.discovery.refetch(&DiscoverySource(self), metadata.generation, deadline, |_| Ok(()));
-        let Ok((newer, _)) = again else { return Err(gone) };
-        let newer_url = self.key_set_url(&newer.value)?;
-        if newer_url == url { Err(gone) } else { self.get_keys(&newer_url, deadline) }
-    }
-
-    /// One attempt, which is counted, and counted again if it fails.
-    fn get_keys(&self, url: &str, deadline: Deadline) -> Result<Fetched<JwkSet>, Error> {
-        self.connection.events.count(Count::KeyFetch);
-        let response = self.connection.get(Endpoint::Keys, url, deadline);
-        let fetched = response.and_then(|response| self.connection.judged(&response, self.parse_keys(&response)));
-        if fetched.is_err() {
-            self.connection.events.count(Count::KeyFetchFailure);
-        }
-        fetched
-    }
-
-    fn parse_keys(&self, response: &Response) -> Result<Fetched<JwkSet>, Error> {
-        let text = body_text(Endpoint::Keys, response)?;
-        let value = JwkSet::parse(text).map_err(|_| Error::invalid_response(Endpoint::Keys, Detail::Member("keys")))?;
-        if value.is_empty() {
-            return Err(Error::invalid_response(Endpoint::Keys, Detail::NoUsableKey));
-        }
-        let fresh_for = headers::freshness_lifetime(|| response.headers());
-        let ttl = fresh_for.map_or(self.key_ttl, |fresh_for| fresh_for.clamp(MIN_KEY_TTL, MAX_TTL));
-        Ok(Fetched { value, ttl })
-    }
-
-    /// Keeps what was fetched for the next process, unless nobody knows what time it is.
-    #[cfg(feature = "file-cache")]
-    fn save(&self, fetched: &Fetched<JwkSet>) {
-        let now = self.connection.now();
-        let (Some(fetched_at), Some((metadata, ..))) = (now.wall, self.discovery.with_age(now)) else {
-            return;
-        };
-        let Fetched { value: keys, ttl } = fetched;
-        let snapshot = || {
-            let metadata = Metadata::clone(&metadata);
-            Snapshot { fetched_at, ttl: *ttl, metadata, keys: keys.clone() }.to_json(&self.connection.url)
-        };
-        if let Err(problem) = self.boot.write_file(snapshot) {
-            self.connection.events.emit(&Event::SnapshotRefused { problem, path: None, error: None });
-        }
-    }
-
-    /// The discovery document, by the URL of OIDC Discovery §4 and, where there is none, of RFC 8414 §3.
-    fn fetch_metadata(&self, deadline: Deadline) -> Result<Metadata, Error> {
-        self.connection.events.count(Count::DiscoveryFetch);
-        let url = &self.connection.url;
-        let response = match self.connection.get(Endpoint::Discovery, &url.discovery_url(), deadline) {
-            Err(Error::Network(e)) if e.kind() == NetworkErrorKind::Status(404) => {
-                self.connection.get(Endpoint::Discovery, &url.oauth_metadata_url(), deadline)?
-            }
-            outcome => outcome?,
-        };
-        let read = body_text(Endpoint::Discovery, &response).and_then(|text| Metadata::parse(text, url));
-        self.connection.judged(&response, read)
-    }
-}
-
-struct KeySource<'a>(&'a Inner);
-
-impl Fetch<JwkSet> for KeySource<'_> {
-    fn reporting<R>(&self, flight: impl FnOnce() -> R) -> R {
-        self.0.connection.events.after_flight(flight)
-    }
-
-    fn now(&self) -> Now {
-        self.0.connection.now()
-    }
-
-    fn refresh_deadline(&self) -> Deadline {
-        self.0.connection.refresh_deadline()
-    }
-
-    fn fetch(&self, deadline: Deadline) -> Result<Fetched<JwkSet>, Error> {
-        let fetched = self.0.fetch_keys(deadline);
+    fn refuse_snapshot(&self, problem: SnapshotProblem) {
         #[cfg(feature = "file-cache")]
-        if let Ok(fetched) = &fetched {
-            self.0.save(fetched);
+        if let Some(file) = &self.snapshots.file {
+            file.forget_content();
+            return self.http.events.emit(&file.refused(problem, None));
         }
-        self.0.connection.events.emit(&match &fetched {
-            Ok(Fetched { value, .. }) => self.0.connection.events.keys_refreshed(value.len(), value.skipped()),
-            Err(error) => Event::KeyRefreshFailed { error: error.clone() },
-        });
-        fetched
+        self.http.events.emit(&Event::SnapshotRefused { problem, path: None, error: None });
     }
+
+    /// Both clocks where the wall's stands before a snapshot, if the issuer's own time shows that it is the snapshot that is wrong.
+    #[cold]
+    fn confirm_clock(&self, now: Now) -> Result<Now, Error> {
+        if self.http.wall_clock.is_before_snapshot(now) {
+            let fetch = ClockFetch { http: &self.http, discovery: &self.discovery, keys: self.key_fetch() };
+            self.clock_check.run(&fetch, self.http.refresh_deadline())?;
+            self.load_snapshot();
+        }
+        let now = self.http.now();
+        self.http.wall_clock.since_epoch(now).map(|_| now).ok_or_else(Error::clock)
+    }
+
+    fn key_fetch(&self) -> KeyFetch<'_, impl Fn(&Fetched<JwkSet>) + '_> {
+        KeyFetch { http: &self.http, discovery: &self.discovery, ttl: self.key_ttl, keep: |fetched| self.keep(fetched) }
+    }
+
+    /// Keeps what was fetched for the next process, unless the clock is not set.
+    #[cfg(feature = "file-cache")]
+    fn keep(&self, fetched: &Fetched<JwkSet>) {
+        let Some(file) = &self.snapshots.file else { return };
+        self.load_snapshot();
+        let now = self.http.now();
+        let metadata = self.discovery.cached(now).as_deref().cloned();
+        let is_complete = metadata.is_some() || self.http.addresses.given(Endpoint::Keys).is_some();
+        let wall = now.wall.filter(|_| is_complete && self.http.wall_clock.since_epoch(now).is_some());
+        let Some(fetched_at) = wall else { return };
+        let snapshot = Snapshot { fetched_at, ttl: fetched.ttl, metadata, keys: fetched.value.clone() };
+        let problem = file.write(&snapshot, &self.http.addresses);
+        problem.iter().for_each(|event| self.http.events.emit(event));
+    }
+
+    #[cfg(not(feature = "file-cache"))]
+    #[expect(clippy::unused_self, reason = "there is no file without the feature")]
+    fn keep(&self, _: &Fetched<JwkSet>) {}
 }
-
-struct DiscoverySource<'a>(&'a Inner);
-
-impl Fetch<Arc<Metadata>> for DiscoverySource<'_> {
-    fn reporting<R>(&self, flight: impl FnOnce() -> R) -> R {
-        self.0.connection.events.after_flight(flight)
-    }
-
-    fn now(&self) -> Now {
-        self.0.connection.now()
-    }
-
-    fn refresh_deadline(&self) -> Deadline {
-        self.0.connection.refresh_deadline()
-    }
-
-    fn fetch(&self, deadline: Deadline) -> Result<Fetched<Arc<Metadata>>, Error> {
-        let metadata = self.0.fetch_metadata(deadline)?;
-        Ok(Fetched { value: Arc::new(metadata), ttl: DISCOVERY_TTL })
-    }
-}
-
-/// A `Cache-Control: max-age` below this would have us ask all day.
-const MIN_KEY_TTL: Duration = Duration::from_secs(60);
-
-/// Endpoints seldom move; where the key set's URL has gone, the document is read again at once.
-const DISCOVERY_TTL: Duration = Duration::from_secs(24 * 3600);

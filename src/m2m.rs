@@ -9,6 +9,8 @@ use crate::error::{Endpoint, Error};
 use crate::events::Event;
 use crate::issuer::Issuer;
 use crate::issuer::http_client::body_text;
+use crate::issuer::oauth_request::OAuthRequest;
+use crate::issuer::retry_after::WaitScope;
 use crate::m2m::shared_tokens::{SharedTokens, refused};
 use crate::m2m::token::AccessToken;
 use crate::m2m::token_cache::entry::Freshness;
@@ -16,6 +18,7 @@ use crate::m2m::token_cache::{FetchToken, Fetched, TokenCache};
 use crate::m2m::token_request::{Params, TokenOptions, TokenRequest};
 use crate::m2m::token_response::{Minted, Requested, parse_response};
 use crate::time::{Deadline, Now};
+use crate::transport::Response;
 
 pub(crate) mod builder;
 pub(crate) mod schedule;
@@ -248,11 +251,17 @@ impl Inner {
         now: Now,
         deadline: Deadline,
     ) -> Result<Minted, Error> {
-        let scope = freshness.backoff_scope();
-        let response = self.issuer.oauth_request(Endpoint::Token, &self.client, &request.form(), scope, deadline)?;
+        let oauth_request = OAuthRequest {
+            endpoint: Endpoint::Token,
+            client: &self.client,
+            form: &request.form(),
+            backoff: freshness.backoff_scope(),
+            wait_scope: WaitScope::Everyone,
+            deadline,
+        };
         let requested = Requested { scope: request.scope(), at: now, default_lifetime: self.default_lifetime };
-        let read = body_text(Endpoint::Token, &response).and_then(|text| parse_response(text, requested));
-        self.issuer.connection().judged(&response, read)
+        let read = |response: &Response| parse_response(body_text(Endpoint::Token, response)?, requested);
+        self.issuer.oauth_request(&oauth_request, read)
     }
 }
 

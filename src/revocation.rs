@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use crate::cache::backoff::BackoffScope;
 use crate::client_auth::{Client, ClientAuth};
-use crate::error::{Endpoint, Error};
+use crate::error::{Detail, Endpoint, Error};
 use crate::issuer::Issuer;
+use crate::issuer::http_client::readable_object;
+use crate::issuer::oauth_request::OAuthRequest;
+use crate::issuer::retry_after::WaitScope;
 use crate::oauth::TokenTypeHint;
 use crate::secret::SecretSource;
+use crate::transport::Response;
 
 /// Revokes tokens of one client (RFC 7009). Made by [`Issuer::revoker`]. A clone is a pointer.
 ///
@@ -41,10 +45,22 @@ impl Revoker {
     pub fn revoke(&self, token: &str, hint: Option<TokenTypeHint>) -> Result<(), Error> {
         let mut form = vec![("token", token)];
         form.extend(hint.map(|hint| ("token_type_hint", hint.name())));
-        self.issuer
-            .oauth_request(Endpoint::Revocation, &self.client, &form, BackoffScope::All, self.issuer.deadline())
-            .map(drop)
+        let request = OAuthRequest {
+            endpoint: Endpoint::Revocation,
+            client: &self.client,
+            form: &form,
+            backoff: BackoffScope::All,
+            wait_scope: WaitScope::Everyone,
+            deadline: self.issuer.deadline(),
+        };
+        self.issuer.oauth_request(&request, check_response)
     }
+}
+
+/// A success counts by its status, whatever its body (RFC 7009 §2.2), unless the body plainly is an error.
+fn check_response(response: &Response) -> Result<(), Error> {
+    let error = readable_object(response).is_some_and(|object| matches!(object.string("error"), Ok(Some(_))));
+    if error { Err(Error::invalid_response(Endpoint::Revocation, Detail::Member("error"))) } else { Ok(()) }
 }
 
 impl fmt::Debug for Revoker {

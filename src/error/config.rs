@@ -53,6 +53,11 @@ pub(crate) enum ConfigProblem {
     IssuerCharacter,
     #[cfg_attr(all(feature = "ureq", not(test)), expect(dead_code, reason = "with ureq there always is a transport"))]
     NoTransport,
+    Address(&'static str),
+    ReachAt,
+    ReachAtPlainHttp,
+    EmptyTokenIssuer,
+    KeySources,
     ZeroTimeout,
     EmptyAudienceList,
     EmptyAudience,
@@ -130,6 +135,11 @@ impl fmt::Display for ConfigProblem {
             Self::IssuerHost => "the issuer URL has no valid host or port; write it like https://acme.aero2.dev",
             Self::IssuerCharacter => "the issuer URL contains white space, a line end or another character that a URL cannot have; trim it, percent-encode the rest, and write the host in punycode",
             Self::NoTransport => "there is no transport; pass one to Issuer::builder(..).transport(..), or enable the feature ureq",
+            Self::Address(name) => return write!(f, "{name} is not an absolute https URL without user name and fragment; write it like https://login.example.com/path (plain http is accepted on loopback only, or with dangerous_allow_http)"),
+            Self::ReachAt => "reach_at takes a scheme, a host and a port, and nothing else; write it like https://keycloak:8443",
+            Self::ReachAtPlainHttp => "a plain http reach_at is accepted on loopback only; use https, or dangerous_allow_http",
+            Self::EmptyTokenIssuer => "token_issuer is empty; write what the iss of the tokens is, or do not set it",
+            Self::KeySources => "more than one source of keys is set, and all but one would be ignored; set one of static_keys, static_then_remote, snapshot and snapshot_file",
             Self::ZeroTimeout => "a timeout of zero allows no request; set at least a millisecond",
             Self::EmptyAudienceList => "the list of audiences is empty, so no token could be accepted; name one, or do not set it",
             Self::EmptyAudience => "an audience is empty; write the name of this resource server",
@@ -202,6 +212,8 @@ pub enum SnapshotProblem {
     OtherIssuer,
     /// It is older than [`max_stale`](crate::IssuerBuilder::max_stale).
     TooOld,
+    /// It is more than a minute ahead of this machine's clock, which the issuer's own time confirms.
+    AheadOfClock,
     /// The file cannot be read or written, or users other than its owner may write to it.
     File,
 }
@@ -213,6 +225,7 @@ impl fmt::Display for SnapshotProblem {
             Self::Version => "it was written by another version of this crate",
             Self::OtherIssuer => "it is a snapshot of another issuer",
             Self::TooOld => "it is older than max_stale",
+            Self::AheadOfClock => "it was made by a clock that ran ahead",
             Self::File => "the file cannot be read or written, or others may write to it",
         })
     }

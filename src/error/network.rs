@@ -71,7 +71,11 @@ impl NetworkError {
 impl fmt::Display for NetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let NetworkRepr { kind, endpoint, parties, detail, .. } = &*self.0;
-        write!(f, "{endpoint}{parties}: {kind}")?;
+        write!(f, "{endpoint}{parties}: ")?;
+        match detail {
+            Detail::AskedToWait => detail.fmt(f)?,
+            _ => kind.fmt(f)?,
+        }
         match (kind, detail) {
             (NetworkErrorKind::Status(404), _) if *endpoint == Endpoint::Discovery => {
                 f.write_str("; check the issuer URL")?;
@@ -80,7 +84,7 @@ impl fmt::Display for NetworkError {
             (NetworkErrorKind::IssuerMismatch, Detail::None) => {
                 f.write_str("; configure the issuer exactly as it is written there")?;
             }
-            (_, Detail::None) => {}
+            (_, Detail::None | Detail::AskedToWait) => {}
             (_, detail) => write!(f, ": {detail}")?,
         }
         if f.alternate() { write_sources(f, self) } else { Ok(()) }
@@ -177,6 +181,8 @@ pub(crate) enum Detail {
     NoUsableKey,
     /// The discovery document's URL for this endpoint must not be used.
     EndpointUrl,
+    /// The endpoint's last answer, which says nothing to this caller, had a `Retry-After` (RFC 9110 §10.2.3).
+    AskedToWait,
 }
 
 impl fmt::Display for Detail {
@@ -191,6 +197,7 @@ impl fmt::Display for Detail {
             Self::Member(name) => write!(f, "the member {name} is missing or wrong"),
             Self::NoUsableKey => f.write_str("it contains no usable key"),
             Self::EndpointUrl => f.write_str("the discovery document names a URL that must not be used for it"),
+            Self::AskedToWait => f.write_str("the issuer asked to wait before the next request"),
         }
     }
 }

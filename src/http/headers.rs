@@ -21,7 +21,7 @@ pub(crate) fn freshness_lifetime<'h, H: Iterator<Item = (&'h str, &'h str)>>(
 }
 
 /// The `Age` header (RFC 9111 §5.1); of a list, the first member counts, and one that is no number is ignored.
-fn age<'h>(headers: impl IntoIterator<Item = (&'h str, &'h str)>) -> Option<Duration> {
+pub(crate) fn age<'h>(headers: impl IntoIterator<Item = (&'h str, &'h str)>) -> Option<Duration> {
     let (_, value) = headers.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("age"))?;
     delta_seconds(value.split(',').next()?.trim_matches([' ', '\t']))
 }

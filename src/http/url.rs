@@ -13,7 +13,7 @@ pub(crate) struct IssuerUrl {
     text: String,
     /// Where the path starts, or the end.
     path: usize,
-    https: bool,
+    origin: Origin,
     allow_http: bool,
 }
 
@@ -24,13 +24,17 @@ impl IssuerUrl {
         if url.query || url.fragment {
             return Err(Error::config(ConfigProblem::IssuerQuery));
         }
-        let https = match url.scheme {
-            "https" => true,
-            "http" if url.loopback || allow_http => false,
+        match url.scheme {
+            "https" => {}
+            "http" if url.loopback || allow_http => {}
             "http" => return Err(Error::config(ConfigProblem::IssuerPlainHttp)),
             _ => return Err(Error::config(ConfigProblem::IssuerScheme)),
-        };
-        Ok(Self { text: text.to_owned(), path: url.path, https, allow_http })
+        }
+        Ok(Self { text: text.to_owned(), path: url.path, origin: url.origin(), allow_http })
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Whether plain `http` may leave this machine.
@@ -66,15 +70,65 @@ impl IssuerUrl {
         match Url::parse(url) {
             Ok(url) if url.fragment => false,
             Ok(Url { scheme: "https", .. }) => true,
-            Ok(Url { scheme: "http", loopback, .. }) => !self.https && (loopback || self.allow_http),
+            Ok(Url { scheme: "http", loopback, .. }) => !self.origin.https && (loopback || self.allow_http),
             Ok(_) | Err(_) => false,
         }
     }
 }
 
+/// Scheme, host and port of a URL. Two are equal if the scheme, the host in lower case and the port in effect are.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    text: String,
+    https: bool,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// A URL that is nothing but an origin, by `https` or `http`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let url = Url::parse(text).ok().filter(|url| url.path == text.len() && is_http(url.scheme))?;
+        Some(url.origin())
+    }
+
+    /// As it was written, without a slash at the end.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// `https`, or plain `http` to loopback.
+    pub(crate) fn is_private(&self) -> bool {
+        self.https || is_loopback(&self.host)
+    }
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        (self.https, &self.host, self.port) == (other.https, &other.host, other.port)
+    }
+}
+
+impl Eq for Origin {}
+
+/// A URL that the program gave: `https`, or plain `http` on loopback or with `allow_http`; without user information and fragment.
+pub(crate) fn is_good_address(text: &str, allow_http: bool) -> bool {
+    Url::parse(text).is_ok_and(|url| {
+        let origin = url.origin();
+        is_http(url.scheme) && !url.fragment && (origin.is_private() || allow_http)
+    })
+}
+
+fn is_http(scheme: &str) -> bool {
+    ["https", "http"].contains(&scheme)
+}
+
 /// An absolute URL of the subset of RFC 3986 that is used here: scheme, host, port, path and query; no user information.
-struct Url<'a> {
+pub(crate) struct Url<'a> {
+    text: &'a str,
     scheme: &'a str,
+    host: &'a str,
+    port: Option<u16>,
     loopback: bool,
     /// Where the path starts in the text.
     path: usize,
@@ -83,7 +137,7 @@ struct Url<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Problem {
+pub(crate) enum UrlProblem {
     Character,
     NotAbsolute,
     UserInfo,
@@ -93,37 +147,65 @@ enum Problem {
 impl<'a> Url<'a> {
     /// Everything that another parser might read differently (a backslash, an encoded host, `127.1`) is refused, so that what was
     /// checked here is what the transport connects to.
-    fn parse(text: &'a str) -> Result<Self, Problem> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, UrlProblem> {
         if !text.bytes().all(is_url_byte) || !percents_are_whole(text) {
-            return Err(Problem::Character);
+            return Err(UrlProblem::Character);
         }
-        let (scheme, rest) = text.split_once("://").ok_or(Problem::NotAbsolute)?;
+        let (scheme, rest) = text.split_once("://").ok_or(UrlProblem::NotAbsolute)?;
         if !is_scheme(scheme) {
-            return Err(Problem::NotAbsolute);
+            return Err(UrlProblem::NotAbsolute);
         }
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, rest) = rest.split_at_checked(end).ok_or(Problem::Host)?;
+        let (authority, rest) = rest.split_at_checked(end).ok_or(UrlProblem::Host)?;
         if authority.contains('@') {
-            return Err(Problem::UserInfo);
+            return Err(UrlProblem::UserInfo);
         }
         let (before_fragment, fragment) = rest.split_once('#').map_or((rest, false), |(before, _)| (before, true));
+        let (host, port) = split_authority(authority).ok_or(UrlProblem::Host)?;
         Ok(Self {
+            text,
             scheme,
-            loopback: is_loopback(split_authority(authority).ok_or(Problem::Host)?.0),
+            host,
+            port,
+            loopback: is_loopback(host),
             path: text.len() - rest.len(),
             query: before_fragment.contains('?'),
             fragment,
         })
     }
+
+    pub(crate) fn origin(&self) -> Origin {
+        let https = self.scheme == "https";
+        Origin {
+            text: self.text.get(..self.path).unwrap_or(self.text).to_owned(),
+            https,
+            host: self.host.to_ascii_lowercase(),
+            port: self.port.unwrap_or(if https { 443 } else { 80 }),
+        }
+    }
+
+    /// Host and port, as they are written.
+    pub(crate) fn authority(&self) -> &'a str {
+        self.text.get(..self.path).and_then(|origin| origin.split_once("://")).map_or("", |(_, authority)| authority)
+    }
+
+    /// Path and query.
+    pub(crate) fn after_origin(&self) -> &str {
+        self.text.get(self.path..).unwrap_or_default()
+    }
+
+    pub(crate) fn has_fragment(&self) -> bool {
+        self.fragment
+    }
 }
 
-impl From<Problem> for ConfigProblem {
-    fn from(problem: Problem) -> Self {
+impl From<UrlProblem> for ConfigProblem {
+    fn from(problem: UrlProblem) -> Self {
         match problem {
-            Problem::Character => Self::IssuerCharacter,
-            Problem::NotAbsolute => Self::IssuerNotAbsolute,
-            Problem::UserInfo => Self::IssuerUserInfo,
-            Problem::Host => Self::IssuerHost,
+            UrlProblem::Character => Self::IssuerCharacter,
+            UrlProblem::NotAbsolute => Self::IssuerNotAbsolute,
+            UrlProblem::UserInfo => Self::IssuerUserInfo,
+            UrlProblem::Host => Self::IssuerHost,
         }
     }
 }
@@ -145,8 +227,8 @@ fn is_scheme(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
 }
 
-/// Host and port of an authority without user information, if both are valid.
-pub(crate) fn split_authority(authority: &str) -> Option<(&str, &str)> {
+/// Host and port of an authority without user information, if they are valid.
+pub(crate) fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let end = rest.find(']')?.checked_add(2)?;
@@ -154,13 +236,17 @@ pub(crate) fn split_authority(authority: &str) -> Option<(&str, &str)> {
         }
         None => authority.split_at_checked(authority.find(':').unwrap_or(authority.len()))?,
     };
-    (is_port(port) && is_host(host)).then_some((host, port))
+    let port = match port.strip_prefix(':') {
+        Some(digits) => Some(port_number(digits)?),
+        None if port.is_empty() => None,
+        None => return None,
+    };
+    is_host(host).then_some((host, port))
 }
 
-/// Nothing, or a colon and a port.
-fn is_port(text: &str) -> bool {
-    let Some(digits) = text.strip_prefix(':') else { return text.is_empty() };
-    digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok_and(|port| port != 0)
+fn port_number(digits: &str) -> Option<u16> {
+    let digits = digits.bytes().all(|b| b.is_ascii_digit()).then_some(digits)?;
+    digits.parse().ok().filter(|port| *port != 0)
 }
 
 fn is_host(host: &str) -> bool {

@@ -7,13 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::reentrancy::Reentrancy;
+use crate::cache::refresh_ahead::Initial;
 use crate::error::{ConfigProblem, Error};
 use crate::events::{Event, Events, Handler};
-use crate::http::url::IssuerUrl;
+use crate::http::url::{IssuerUrl, Origin, is_good_address};
+use crate::issuer::addresses::{Addresses, Given};
+use crate::issuer::clock_check::ClockCheck;
+use crate::issuer::discovery::Discovery;
 use crate::issuer::http_client::{HttpClient, Skew};
+use crate::issuer::keys::KeyCache;
+use crate::issuer::retry_after::RetryAfterWaits;
 use crate::issuer::snapshot::Snapshot;
+#[cfg(feature = "file-cache")]
+use crate::issuer::snapshot_file::SnapshotFile;
 use crate::issuer::snapshot_loader::SnapshotLoader;
-use crate::issuer::{Issuer, Settings};
+use crate::issuer::wall_clock::WallClock;
+use crate::issuer::{Inner, Issuer};
 use crate::jose::jwk::JwkSet;
 use crate::time::{Clock, SystemClock};
 use crate::transport::Transport;
@@ -60,11 +69,12 @@ impl Issuer {
 /// );
 /// # Ok::<(), aero2::Error>(())
 /// ```
+#[derive(Clone)]
 #[must_use]
 pub struct IssuerBuilder {
     url: String,
-    transport: Option<Box<dyn Transport>>,
-    clock: Option<Box<dyn Clock>>,
+    transport: Option<Arc<dyn Transport>>,
+    clock: Option<Arc<dyn Clock>>,
     timeout: Duration,
     refresh_timeout: Duration,
     key_ttl: Duration,
@@ -76,6 +86,8 @@ pub struct IssuerBuilder {
     snapshot: Option<String>,
     #[cfg(feature = "file-cache")]
     snapshot_file: Option<PathBuf>,
+    addresses: Given,
+    reach_at: Option<String>,
 }
 
 impl IssuerBuilder {
@@ -95,19 +107,21 @@ impl IssuerBuilder {
             snapshot: None,
             #[cfg(feature = "file-cache")]
             snapshot_file: None,
+            addresses: Given::default(),
+            reach_at: None,
         }
     }
 
     /// What sends the requests. To share one among several issuers, pass an `Arc`. Defaults to
     /// [`UreqTransport`](struct.UreqTransport.html).
     pub fn transport(mut self, transport: impl Transport + 'static) -> Self {
-        self.transport = Some(Box::new(transport));
+        self.transport = Some(Arc::new(transport));
         self
     }
 
     /// The clock by which tokens and cached data are judged. Defaults to the machine's own.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = Some(Box::new(clock));
+        self.clock = Some(Arc::new(clock));
         self
     }
 
@@ -185,38 +199,165 @@ impl IssuerBuilder {
         self
     }
 
+    /// Reads the discovery document at this URL instead of below the issuer's, for issuers whose document is elsewhere (Azure AD B2C,
+    /// Oracle Identity Cloud). Its `issuer` must still be the configured one, byte for byte. Like the following URLs it must be `https`, or
+    /// plain `http` on loopback or with [`dangerous_allow_http`](Self::dangerous_allow_http). Defaults to
+    /// `{issuer}/.well-known/openid-configuration`.
+    pub fn metadata_url(mut self, url: impl Into<String>) -> Self {
+        self.addresses.metadata = Some(url.into());
+        self
+    }
+
+    /// Fetches the keys at this URL, whatever the discovery document says. Verifying tokens then needs no discovery document. Defaults to
+    /// the document's `jwks_uri`.
+    ///
+    /// ```
+    /// let issuer = aero2::Issuer::builder("https://login.example.com/realms/main")
+    ///     .keys_url("https://keycloak.internal/realms/main/protocol/openid-connect/certs")
+    /// #   .transport(aero2::testing::TestIssuer::new().transport())
+    ///     .build()?;
+    /// # Ok::<(), aero2::Error>(())
+    /// ```
+    pub fn keys_url(mut self, url: impl Into<String>) -> Self {
+        self.addresses.keys = Some(url.into());
+        self
+    }
+
+    /// Requests tokens at this URL, whatever the discovery document says. Defaults to the document's `token_endpoint`.
+    pub fn token_url(mut self, url: impl Into<String>) -> Self {
+        self.addresses.token = Some(url.into());
+        self
+    }
+
+    /// Introspects tokens at this URL, whatever the discovery document says. Defaults to the document's `introspection_endpoint`.
+    pub fn introspection_url(mut self, url: impl Into<String>) -> Self {
+        self.addresses.introspection = Some(url.into());
+        self
+    }
+
+    /// Revokes tokens at this URL, whatever the discovery document says. Defaults to the document's `revocation_endpoint`.
+    pub fn revocation_url(mut self, url: impl Into<String>) -> Self {
+        self.addresses.revocation = Some(url.into());
+        self
+    }
+
+    /// Connects to this scheme, host and port for every URL that has the issuer's own origin: the document, the keys and the endpoints.
+    /// For an issuer that this program reaches under another name than its users do, such as Keycloak in a container network. Endpoints
+    /// that the document names at this origin are fine as well. The `iss` of tokens and the document's `issuer` stay what they are. The
+    /// certificate must be for this host; plain `http` off loopback needs [`dangerous_allow_http`](Self::dangerous_allow_http). Defaults
+    /// to the issuer's own origin.
+    ///
+    /// ```
+    /// let builder = aero2::Issuer::builder("https://login.example.com/realms/main");
+    /// # let builder = builder.transport(aero2::testing::TestIssuer::new().transport());
+    /// assert!(builder.clone().reach_at("https://keycloak:8443").build().is_ok());
+    ///
+    /// let refused = builder.reach_at("https://keycloak:8443/realms").build();
+    /// assert!(refused.unwrap_err().to_string().contains("write it like https://keycloak:8443"));
+    /// # Ok::<(), aero2::Error>(())
+    /// ```
+    pub fn reach_at(mut self, origin: impl Into<String>) -> Self {
+        self.reach_at = Some(origin.into());
+        self
+    }
+
+    /// What the `iss` of access tokens must be, byte for byte, for issuers that write another one than their URL (AD FS, products with a
+    /// name of their own): any text. Defaults to the issuer URL.
+    pub fn token_issuer(mut self, iss: impl Into<String>) -> Self {
+        self.addresses.token_issuer = Some(iss.into());
+        self
+    }
+
     /// Builds the issuer. Does no I/O.
     ///
     /// # Errors
-    /// [`Error::Config`] as for [`Issuer::new`]; also for a timeout of zero, and for static keys or a snapshot that cannot be
-    /// read or belong to another issuer, and for static keys of which none is usable.
+    /// [`Error::Config`] as for [`Issuer::new`]; also for a timeout of zero, for static keys or a snapshot that cannot be
+    /// read or belong to another issuer, for static keys of which none is usable, for more than one source of keys, and for an address
+    /// that cannot be used.
     pub fn build(self) -> Result<Issuer, Error> {
-        let url = IssuerUrl::parse(&self.url, self.allow_http)?;
         if self.timeout.is_zero() || self.refresh_timeout.is_zero() {
             return Err(Error::config(ConfigProblem::ZeroTimeout));
         }
-        let boot = self.snapshot.as_deref().map_or_else(|| Ok(SnapshotLoader::default()), |json| boot(json, &url))?;
-        #[cfg(feature = "file-cache")]
-        let boot = boot.with_file(self.snapshot_file);
-        let settings = Settings {
-            key_ttl: self.key_ttl,
-            max_stale: self.max_stale,
-            static_keys: self.static_keys.as_deref().map(own_keys).transpose()?,
-            first_keys: self.first_keys.as_deref().map(own_keys).transpose()?,
-            boot,
+        self.check_key_sources()?;
+        let addresses = self.checked_addresses()?;
+        let read = |json: &str| {
+            Snapshot::parse(json, &addresses).map_err(|problem| Error::config(ConfigProblem::Snapshot(problem)))
         };
-        let connection = HttpClient {
-            url,
+        let snapshot = self.snapshot.as_deref().map(read).transpose()?;
+        let wall_clock = WallClock::default();
+        if let Some(snapshot) = &snapshot {
+            wall_clock.set_not_before(snapshot.fetched_at);
+        }
+        #[cfg(feature = "file-cache")]
+        let snapshots = match self.snapshot_file {
+            Some(path) => SnapshotLoader::from_file(SnapshotFile::new(path)),
+            None => SnapshotLoader::new(snapshot),
+        };
+        #[cfg(not(feature = "file-cache"))]
+        let snapshots = SnapshotLoader::new(snapshot);
+        let keys = KeyCache::new(self.max_stale, self.static_keys.as_deref().map(own_keys).transpose()?);
+        let first_keys = self.first_keys.as_deref().map(own_keys).transpose()?;
+        let http = HttpClient {
+            addresses,
             transport: self.transport.map_or_else(default_transport, Ok)?,
-            clock: self.clock.unwrap_or_else(|| Box::new(SystemClock::new())),
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             timeout: self.timeout,
             refresh_timeout: self.refresh_timeout,
             events: Events::new(self.handler),
             sending: Reentrancy::default(),
             skew: Skew::default(),
+            waits: RetryAfterWaits::default(),
+            wall_clock,
         };
-        connection.check_transport(connection.url.as_str())?;
-        Ok(Issuer::from_parts(connection, settings))
+        http.addresses.known_urls().iter().try_for_each(|url| http.check_transport(url))?;
+        if let Some(value) = first_keys {
+            // Due at once, and serving until the issuer's own keys have come.
+            let initial = Initial { value, age: None, ttl: Duration::ZERO, serves_for: Some(Duration::MAX) };
+            keys.init(initial, http.now());
+        }
+        Ok(Issuer::from_inner(Inner {
+            http,
+            key_ttl: self.key_ttl,
+            max_stale: self.max_stale,
+            discovery: Discovery::new(),
+            keys,
+            snapshots,
+            clock_check: ClockCheck::new(),
+        }))
+    }
+
+    /// One source of keys at most: with two of them one would be ignored.
+    fn check_key_sources(&self) -> Result<(), Error> {
+        let sources = [self.static_keys.is_some(), self.first_keys.is_some(), self.snapshot.is_some()];
+        #[cfg(feature = "file-cache")]
+        let sources = [sources.as_slice(), &[self.snapshot_file.is_some()]].concat();
+        let set = sources.iter().filter(|set| **set).count();
+        if set > 1 { Err(Error::config(ConfigProblem::KeySources)) } else { Ok(()) }
+    }
+
+    fn checked_addresses(&self) -> Result<Addresses, Error> {
+        let issuer = IssuerUrl::parse(&self.url, self.allow_http)?;
+        let Given { metadata, keys, token, introspection, revocation, token_issuer, .. } = &self.addresses;
+        for (name, url) in [
+            ("metadata_url", metadata),
+            ("keys_url", keys),
+            ("token_url", token),
+            ("introspection_url", introspection),
+            ("revocation_url", revocation),
+        ] {
+            if url.as_ref().is_some_and(|url| !is_good_address(url, self.allow_http)) {
+                return Err(Error::config(ConfigProblem::Address(name)));
+            }
+        }
+        if token_issuer.as_ref().is_some_and(String::is_empty) {
+            return Err(Error::config(ConfigProblem::EmptyTokenIssuer));
+        }
+        let origin = |text: &String| Origin::parse(text).ok_or_else(|| Error::config(ConfigProblem::ReachAt));
+        let reach_at = self.reach_at.as_ref().map(origin).transpose()?;
+        if reach_at.as_ref().is_some_and(|origin| !origin.is_private() && !self.allow_http) {
+            return Err(Error::config(ConfigProblem::ReachAtPlainHttp));
+        }
+        Ok(Addresses::new(issuer, Given { reach_at, ..self.addresses.clone() }))
     }
 }
 
@@ -237,18 +378,12 @@ fn own_keys(jwk_set: &str) -> Result<JwkSet, Error> {
     if keys.is_empty() { Err(Error::config(ConfigProblem::NoUsableKey)) } else { Ok(keys) }
 }
 
-fn boot(snapshot: &str, issuer: &IssuerUrl) -> Result<SnapshotLoader, Error> {
-    let snapshot =
-        Snapshot::parse(snapshot, issuer).map_err(|problem| Error::config(ConfigProblem::Snapshot(problem)))?;
-    Ok(SnapshotLoader::from_snapshot(snapshot))
-}
-
 #[cfg(feature = "ureq")]
-fn default_transport() -> Result<Box<dyn Transport>, Error> {
-    Ok(Box::new(crate::transport::ureq::UreqTransport::builder().build()?))
+fn default_transport() -> Result<Arc<dyn Transport>, Error> {
+    Ok(Arc::new(crate::transport::ureq::UreqTransport::builder().build()?))
 }
 
 #[cfg(not(feature = "ureq"))]
-fn default_transport() -> Result<Box<dyn Transport>, Error> {
+fn default_transport() -> Result<Arc<dyn Transport>, Error> {
     Err(Error::config(ConfigProblem::NoTransport))
 }

@@ -1,10 +1,117 @@
-//! The discovery document (OIDC Discovery §3, RFC 8414 §2): whose it is, and where the endpoints are.
+//! The discovery document (OIDC Discovery §3, RFC 8414 §2): how it is read, fetched and cached.
 
-use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
 
+use crate::cache::backoff::BackoffScope;
+use crate::cache::refresh_ahead::{Fetch, Fetched, Initial, RefreshAheadCache};
 use crate::error::{Detail, Endpoint, Error, NetworkError, NetworkErrorKind};
+use crate::events::Count;
 use crate::http::url::IssuerUrl;
+use crate::issuer::http_client::{HttpClient, Target, body_text};
 use crate::json::Object;
+use crate::time::{Deadline, Now};
+
+/// The cached document of one issuer.
+pub(crate) struct Discovery(RefreshAheadCache<Arc<Metadata>>);
+
+impl Discovery {
+    pub(crate) fn new() -> Self {
+        // A document never stops serving: without one no token could be minted, and its URLs seldom change.
+        Self(RefreshAheadCache::new(Endpoint::Discovery, Duration::MAX))
+    }
+
+    /// The document: from the cache where it may serve.
+    pub(crate) fn get(
+        &self,
+        http: &HttpClient,
+        scope: BackoffScope,
+        deadline: Deadline,
+    ) -> Result<Arc<Metadata>, Error> {
+        self.0.get(scope, &DiscoveryFetch(http), http.now(), deadline).map(|cached| cached.value)
+    }
+
+    /// Has the document read again at the next attempt that needs it, at most once a minute.
+    pub(crate) fn mark_due(&self) {
+        self.0.mark_due();
+    }
+
+    pub(crate) fn refresh_if_due(&self, http: &HttpClient, deadline: Deadline) -> Result<(), Error> {
+        self.0.refresh_if_due(&DiscoveryFetch(http), deadline)
+    }
+
+    /// Fetches the document whatever is cached, and takes it unless a fetched one is there.
+    pub(crate) fn fetch(&self, http: &HttpClient, deadline: Deadline) -> Result<(), Error> {
+        let Fetched { value, ttl } = DiscoveryFetch(http).fetch(deadline)?;
+        self.0.init(Initial { value, age: Some(Duration::ZERO), ttl, serves_for: None }, http.now());
+        Ok(())
+    }
+
+    /// The document, if one is cached.
+    pub(crate) fn cached(&self, now: Now) -> Option<Arc<Metadata>> {
+        self.0.cached(now).map(|cached| cached.value)
+    }
+
+    /// Takes a document of that age, unless a fetched one is cached already.
+    pub(crate) fn init(&self, metadata: Metadata, age: Duration, now: Now) {
+        let value = Arc::new(metadata);
+        self.0.init(Initial { value, age: Some(age), ttl: DISCOVERY_TTL, serves_for: None }, now);
+    }
+}
+
+/// Whether an error says that the endpoint may have moved: any failure of it but a time-out or 429. An OAuth error is an answer of the
+/// endpoint.
+pub(crate) fn is_endpoint_failure(error: &Error) -> bool {
+    let Error::Network(error) = error else { return false };
+    !matches!(
+        error.kind(),
+        NetworkErrorKind::Timeout
+            | NetworkErrorKind::Status(429)
+            | NetworkErrorKind::RateLimited
+            | NetworkErrorKind::Reentrant
+    )
+}
+
+struct DiscoveryFetch<'a>(&'a HttpClient);
+
+impl Fetch<Arc<Metadata>> for DiscoveryFetch<'_> {
+    fn reporting<R>(&self, flight: impl FnOnce() -> R) -> R {
+        self.0.events.after_flight(flight)
+    }
+
+    fn now(&self) -> Now {
+        self.0.now()
+    }
+
+    fn refresh_deadline(&self) -> Deadline {
+        self.0.refresh_deadline()
+    }
+
+    fn fetch(&self, deadline: Deadline) -> Result<Fetched<Arc<Metadata>>, Error> {
+        self.0.events.count(Count::DiscoveryFetch);
+        let get = |url: &str| {
+            self.0.get(Target { endpoint: Endpoint::Discovery, url, deadline }, |response| {
+                Metadata::parse(body_text(Endpoint::Discovery, response)?, self.0.addresses.issuer())
+            })
+        };
+        let (first, second) = self.0.addresses.discovery_urls();
+        let metadata = match (get(&first), second) {
+            (Err(error), Some(second)) if is_absent(&error) => get(&second).map_err(|_| error)?,
+            (outcome, _) => outcome?,
+        };
+        Ok(Fetched { value: Arc::new(metadata), ttl: DISCOVERY_TTL })
+    }
+}
+
+/// Whether there may be no document at this URL, so that the other one is worth a request.
+fn is_absent(error: &Error) -> bool {
+    let Error::Network(network) = error else { return false };
+    matches!(network.kind(), NetworkErrorKind::Status(400 | 401 | 403 | 404 | 405 | 410))
+        && error.retry_after().is_none()
+}
+
+/// Endpoints seldom move; where one fails, the document is read again.
+const DISCOVERY_TTL: Duration = Duration::from_secs(24 * 3600);
 
 /// A discovery document whose `issuer` is the configured one, byte for byte, and whose members are of the right types.
 #[derive(Clone, Debug)]
@@ -50,19 +157,14 @@ impl Metadata {
         &self.text
     }
 
-    /// Where `endpoint` is: what the document says if that may be used, Aero2's path where it is silent.
-    pub(crate) fn endpoint(&self, endpoint: Endpoint, issuer: &IssuerUrl) -> Result<Cow<'_, str>, Error> {
-        let (named, default) = match endpoint {
-            Endpoint::Discovery => return Ok(Cow::Owned(issuer.discovery_url())),
-            Endpoint::Keys => (&self.keys, "/oauth2/jwks.json"),
-            Endpoint::Token => (&self.token.url, "/oauth2/token"),
-            Endpoint::Introspection => (&self.introspection.url, "/oauth2/introspect"),
-            Endpoint::Revocation => (&self.revocation.url, "/oauth2/revoke"),
-        };
-        match named {
-            None => Ok(Cow::Owned(issuer.default_endpoint(default))),
-            Some(url) if issuer.check_endpoint(url) => Ok(Cow::Borrowed(url)),
-            Some(_) => Err(Error::invalid_response(endpoint, Detail::EndpointUrl)),
+    /// What the document says where `endpoint` is. It may be a URL that must not be used.
+    pub(crate) fn endpoint(&self, endpoint: Endpoint) -> Option<&str> {
+        match endpoint {
+            Endpoint::Discovery => None,
+            Endpoint::Keys => self.keys.as_deref(),
+            Endpoint::Token => self.token.url.as_deref(),
+            Endpoint::Introspection => self.introspection.url.as_deref(),
+            Endpoint::Revocation => self.revocation.url.as_deref(),
         }
     }
 
@@ -116,49 +218,7 @@ mod tests {
         Metadata::parse(&format!(r#"{{"issuer":"{ISSUER}"{members}}}"#), &issuer())
     }
 
-    const ENDPOINTS: [Endpoint; 4] = [Endpoint::Keys, Endpoint::Token, Endpoint::Introspection, Endpoint::Revocation];
     const NAMES: [&str; 4] = ["jwks_uri", "token_endpoint", "introspection_endpoint", "revocation_endpoint"];
-
-    #[test]
-    fn aero2s_paths_stand_in_where_the_document_is_silent() {
-        let metadata = parse("").unwrap();
-        let paths = ["/oauth2/jwks.json", "/oauth2/token", "/oauth2/introspect", "/oauth2/revoke"];
-        for (endpoint, path) in ENDPOINTS.into_iter().zip(paths) {
-            assert_eq!(metadata.endpoint(endpoint, &issuer()).unwrap(), format!("{ISSUER}{path}"));
-        }
-        let with_path = IssuerUrl::parse("https://a.dev/t/", false).unwrap();
-        let metadata = Metadata::parse(r#"{"issuer":"https://a.dev/t/"}"#, &with_path).unwrap();
-        assert_eq!(metadata.endpoint(Endpoint::Token, &with_path).unwrap(), "https://a.dev/t/oauth2/token");
-    }
-
-    #[test]
-    fn endpoints_are_those_of_the_document() {
-        for (endpoint, name) in ENDPOINTS.into_iter().zip(NAMES) {
-            let metadata = parse(&format!(r#","{name}":"https:\/\/other.example\/x?y=z""#)).unwrap();
-            assert_eq!(metadata.endpoint(endpoint, &issuer()).unwrap(), "https://other.example/x?y=z");
-        }
-    }
-
-    #[test]
-    fn a_bad_url_is_refused_when_its_endpoint_is_needed_and_not_before() {
-        for url in
-            ["", "http://acme.aero2.dev/x", "http://127.0.0.1/x", "https://u:p@acme.aero2.dev/x", "ftp://x", "/x"]
-        {
-            for (endpoint, name) in ENDPOINTS.into_iter().zip(NAMES) {
-                let metadata = parse(&format!(r#","{name}":"{url}""#)).unwrap();
-                for asked in ENDPOINTS {
-                    match metadata.endpoint(asked, &issuer()) {
-                        Ok(_) => assert_ne!(asked, endpoint, "{url}"),
-                        Err(error) => {
-                            assert_eq!(asked, endpoint);
-                            let message = format!("{endpoint}: the answer is invalid: {}", Detail::EndpointUrl);
-                            assert_eq!(error.to_string(), message);
-                        }
-                    }
-                }
-            }
-        }
-    }
 
     #[test]
     fn another_issuer_is_refused_and_a_trailing_slash_named() {

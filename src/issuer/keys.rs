@@ -15,6 +15,8 @@ use crate::error::{Endpoint, Error, NetworkError, NetworkErrorKind};
 use crate::jose::jwk::JwkSet;
 use crate::time::{Deadline, Now};
 
+pub(crate) mod fetch;
+
 /// The keys of an issuer as a caller got them.
 pub(crate) type CachedKeys = Cached<JwkSet>;
 

@@ -1,10 +1,9 @@
 //! Discovery document and keys as one text, so that the next process starts without the network.
 
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::error::SnapshotProblem;
-use crate::http::url::IssuerUrl;
+use crate::error::{Endpoint, SnapshotProblem};
+use crate::issuer::addresses::Addresses;
 use crate::issuer::discovery::Metadata;
 use crate::jose::jwk::JwkSet;
 use crate::json::Object;
@@ -14,48 +13,58 @@ use crate::json::write::push_string;
 pub(crate) struct Snapshot {
     pub(crate) fetched_at: SystemTime,
     pub(crate) ttl: Duration,
-    pub(crate) metadata: Metadata,
+    /// `None` where the program gave the key set's URL, so that no document is needed.
+    pub(crate) metadata: Option<Metadata>,
     pub(crate) keys: JwkSet,
 }
 
 impl Snapshot {
-    /// Reads a snapshot of that issuer.
-    pub(crate) fn parse(text: &str, issuer: &IssuerUrl) -> Result<Self, SnapshotProblem> {
+    /// Reads a snapshot of that issuer under these addresses.
+    pub(crate) fn parse(text: &str, addresses: &Addresses) -> Result<Self, SnapshotProblem> {
         let object = Object::parse(text).map_err(|_| SnapshotProblem::Malformed)?;
         let seconds = |name| whole_number(&object, name).ok_or(SnapshotProblem::Malformed);
-        let string = |name| object.string(name).ok().flatten().ok_or(SnapshotProblem::Malformed);
+        let optional = |name| object.string(name).map_err(|_| SnapshotProblem::Malformed);
+        let string = |name| optional(name)?.ok_or(SnapshotProblem::Malformed);
         if seconds("aero2_snapshot")? != VERSION {
             return Err(SnapshotProblem::Version);
         }
-        if string("issuer")? != issuer.as_str() {
+        if string("issuer")? != addresses.issuer().as_str()
+            || optional("addresses")?.unwrap_or_default() != addresses.binding()
+        {
             return Err(SnapshotProblem::OtherIssuer);
         }
+        let document = optional("discovery")?;
+        if document.is_none() && addresses.given(Endpoint::Keys).is_none() {
+            return Err(SnapshotProblem::Malformed);
+        }
+        let metadata = document.map(|text| Metadata::parse(text, addresses.issuer())).transpose();
         let fetched_at = UNIX_EPOCH.checked_add(Duration::from_secs(seconds("fetched_at")?));
         Ok(Self {
             fetched_at: fetched_at.ok_or(SnapshotProblem::Malformed)?,
             ttl: Duration::from_secs(seconds("ttl")?).min(MAX_TTL),
-            metadata: Metadata::parse(string("discovery")?, issuer).map_err(|_| SnapshotProblem::Malformed)?,
+            metadata: metadata.map_err(|_| SnapshotProblem::Malformed)?,
             keys: JwkSet::parse(string("keys")?).map_err(|_| SnapshotProblem::Malformed)?,
         })
     }
 
     /// The text that [`parse`](Self::parse) reads. The two documents stand in it as they came, each as a string.
-    pub(crate) fn to_json(&self, issuer: &IssuerUrl) -> String {
+    pub(crate) fn to_json(&self, addresses: &Addresses) -> String {
         let fetched_at = self.fetched_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let mut out = format!("{{\"aero2_snapshot\":{VERSION},\"issuer\":");
-        push_string(issuer.as_str(), &mut out);
-        // Writing to a String does not fail.
-        let _ = write!(out, ",\"fetched_at\":{fetched_at},\"ttl\":{},\"discovery\":", self.ttl.as_secs());
-        push_string(self.metadata.text(), &mut out);
-        out.push_str(",\"keys\":");
-        push_string(self.keys.text(), &mut out);
+        let (binding, ttl) = (addresses.binding(), self.ttl.as_secs());
+        let mut out = format!("{{\"aero2_snapshot\":{VERSION},\"fetched_at\":{fetched_at},\"ttl\":{ttl}");
+        let members = [
+            ("issuer", Some(addresses.issuer().as_str())),
+            ("addresses", Some(&*binding).filter(|binding| !binding.is_empty())),
+            ("discovery", self.metadata.as_ref().map(Metadata::text)),
+            ("keys", Some(self.keys.text())),
+        ];
+        for (name, text) in members {
+            let Some(text) = text else { continue };
+            out.extend([",\"", name, "\":"]);
+            push_string(text, &mut out);
+        }
         out.push('}');
         out
-    }
-
-    /// How old it is; `None` by a clock that stands before the time at which it was made.
-    pub(crate) fn age(&self, wall: SystemTime) -> Option<Duration> {
-        wall.duration_since(self.fetched_at).ok()
     }
 }
 
@@ -76,11 +85,17 @@ pub(crate) const MAX_SNAPSHOT_BYTES: usize = 4 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::url::IssuerUrl;
+    use crate::issuer::addresses::Given;
 
     const ISSUER: &str = "https://acme.aero2.dev";
 
-    fn issuer() -> IssuerUrl {
-        IssuerUrl::parse(ISSUER, false).unwrap()
+    fn under(given: Given) -> Addresses {
+        Addresses::new(IssuerUrl::parse(ISSUER, false).unwrap(), given)
+    }
+
+    fn issuer() -> Addresses {
+        under(Given::default())
     }
 
     fn snapshot() -> Snapshot {
@@ -88,7 +103,7 @@ mod tests {
         Snapshot {
             fetched_at: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
             ttl: Duration::from_secs(600),
-            metadata: Metadata::parse(&discovery, &issuer()).unwrap(),
+            metadata: Some(Metadata::parse(&discovery, issuer().issuer()).unwrap()),
             keys: JwkSet::parse("{\"keys\":[]}").unwrap(),
         }
     }
@@ -103,7 +118,7 @@ mod tests {
         let read = Snapshot::parse(&written, &issuer()).unwrap();
         assert_eq!(read.to_json(&issuer()), written);
         assert_eq!((read.fetched_at, read.ttl), (snapshot().fetched_at, snapshot().ttl));
-        assert_eq!(read.metadata.text(), snapshot().metadata.text());
+        assert_eq!(read.metadata.unwrap().text(), snapshot().metadata.unwrap().text());
     }
 
     #[test]
@@ -137,9 +152,21 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_before_the_snapshot_knows_no_age() {
-        let snapshot = snapshot();
-        assert_eq!(snapshot.age(snapshot.fetched_at), Some(Duration::ZERO));
-        assert_eq!(snapshot.age(snapshot.fetched_at - Duration::from_secs(1)), None);
+    fn a_snapshot_belongs_to_the_addresses_under_which_it_was_made() {
+        let given = |url: &str| under(Given { keys: Some(url.to_owned()), ..Given::default() });
+        let (plain, one, other) = (issuer(), given("https://k/1"), given("https://k/2"));
+        for (made, used, good) in [
+            (&plain, &plain, true),
+            (&one, &one, true),
+            (&one, &other, false),
+            (&one, &plain, false),
+            (&plain, &one, false),
+        ] {
+            let outcome = Snapshot::parse(&snapshot().to_json(made), used).map(drop);
+            assert_eq!(outcome, if good { Ok(()) } else { Err(SnapshotProblem::OtherIssuer) });
+        }
+        let without = Snapshot { metadata: None, ..snapshot() };
+        assert!(Snapshot::parse(&without.to_json(&one), &one).unwrap().metadata.is_none());
+        assert_eq!(problem(&without.to_json(&plain)), SnapshotProblem::Malformed, "a document is needed there");
     }
 }

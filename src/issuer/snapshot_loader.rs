@@ -1,43 +1,38 @@
-//! Starting without the network: what an issuer knows before its first fetch.
+//! Starting without the network: the snapshot of an issuer until it is used or refused, and the file in which it is kept.
 
-#[cfg(feature = "file-cache")]
-use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
 use crate::error::SnapshotProblem;
-#[cfg(feature = "file-cache")]
-use crate::file_cache::private_file::{read_private, write_private};
-#[cfg(feature = "file-cache")]
-use crate::http::url::IssuerUrl;
-#[cfg(feature = "file-cache")]
-use crate::issuer::snapshot::MAX_SNAPSHOT_BYTES;
 use crate::issuer::snapshot::Snapshot;
+#[cfg(feature = "file-cache")]
+use crate::issuer::snapshot_file::SnapshotFile;
+use crate::issuer::wall_clock::{TOLERANCE, WallClock};
 use crate::time::Now;
 
-/// The snapshot of an issuer until it is used, and the time at which it was made.
-#[derive(Default)]
 pub(crate) struct SnapshotLoader {
-    snapshot: Mutex<Option<Box<Snapshot>>>,
+    state: Mutex<State>,
+    /// Set once nothing is left to do, so that later calls read one atomic.
     done: OnceLock<()>,
-    /// A clock that stands before this time is not set.
-    made_at: OnceLock<SystemTime>,
     #[cfg(feature = "file-cache")]
-    file: Option<SnapshotFile>,
+    pub(crate) file: Option<SnapshotFile>,
 }
 
-/// Where the snapshot is kept between processes. It is read once, at the first need.
-#[cfg(feature = "file-cache")]
-struct SnapshotFile {
-    path: PathBuf,
-    was_read: OnceLock<()>,
+enum State {
+    /// The file is not read yet.
+    #[cfg(feature = "file-cache")]
+    Unread,
+    /// Its age is not known before the clock is set.
+    Waiting(Box<Snapshot>),
+    /// Used: a clock that later stands before this time is not set.
+    Used,
+    None,
 }
 
 /// What is to be done with the snapshot now.
 pub(crate) enum Step {
-    /// Nothing: there is none, or not any more, or nobody knows how old it is before the clock is set.
     Nothing,
     /// To be taken into the caches, at this age.
     Use(Box<Snapshot>, Duration),
@@ -45,57 +40,116 @@ pub(crate) enum Step {
 }
 
 impl SnapshotLoader {
-    pub(crate) fn from_snapshot(snapshot: Snapshot) -> Self {
-        let boot = Self { made_at: OnceLock::from(snapshot.fetched_at), ..Self::default() };
-        *boot.snapshot.lock() = Some(Box::new(snapshot));
-        boot
+    pub(crate) fn new(snapshot: Option<Snapshot>) -> Self {
+        let state = snapshot.map_or(State::None, |snapshot| State::Waiting(Box::new(snapshot)));
+        Self {
+            state: Mutex::new(state),
+            done: OnceLock::new(),
+            #[cfg(feature = "file-cache")]
+            file: None,
+        }
     }
 
     #[cfg(feature = "file-cache")]
-    pub(crate) fn with_file(self, path: Option<PathBuf>) -> Self {
-        Self { file: path.map(|path| SnapshotFile { path, was_read: OnceLock::new() }), ..self }
+    pub(crate) fn from_file(file: SnapshotFile) -> Self {
+        Self { state: Mutex::new(State::Unread), file: Some(file), ..Self::new(None) }
     }
 
-    /// Reads the file, if there is one and it was not read before. Where there is none yet, that is no problem.
-    #[cfg(feature = "file-cache")]
-    pub(crate) fn read_file(&self, issuer: &IssuerUrl) -> Result<(), SnapshotProblem> {
-        let Some(file) = self.file.as_ref().filter(|file| file.was_read.set(()).is_ok()) else { return Ok(()) };
-        let bytes = read_private(&file.path, MAX_SNAPSHOT_BYTES).map_err(|_| SnapshotProblem::File)?;
-        let Some(bytes) = bytes else { return Ok(()) };
-        let text = String::from_utf8(bytes).map_err(|_| SnapshotProblem::Malformed)?;
-        let snapshot = Snapshot::parse(&text, issuer)?;
-        let _ = self.made_at.set(snapshot.fetched_at);
-        *self.snapshot.lock() = Some(Box::new(snapshot));
-        Ok(())
-    }
-
-    /// Writes the file anew, if there is to be one.
-    #[cfg(feature = "file-cache")]
-    pub(crate) fn write_file(&self, json: impl FnOnce() -> String) -> Result<(), SnapshotProblem> {
-        let Some(file) = &self.file else { return Ok(()) };
-        write_private(&file.path, json().as_bytes()).map_err(|_| SnapshotProblem::File)
-    }
-
-    /// The time before which the wall clock cannot be right.
-    pub(crate) fn made_at(&self) -> Option<SystemTime> {
-        self.made_at.get().copied()
-    }
-
-    /// Whether there is nothing left to do; one atomic load.
+    /// Whether there is nothing left to do.
     pub(crate) fn is_done(&self) -> bool {
         self.done.get().is_some()
     }
 
-    pub(crate) fn step(&self, now: Now, max_stale: Duration) -> Step {
-        let mut slot = self.snapshot.lock();
-        let Some(snapshot) = slot.take() else {
-            let _ = self.done.set(());
-            return Step::Nothing;
+    /// The file, while nobody has read it.
+    #[cfg(feature = "file-cache")]
+    pub(crate) fn unread_file(&self) -> Option<&SnapshotFile> {
+        let unread = matches!(*self.state.lock(), State::Unread);
+        self.file.as_ref().filter(|_| unread)
+    }
+
+    /// Takes what was read from the file. Several threads may read it at once; the first one's outcome counts. Says whether this one's
+    /// does.
+    #[cfg(feature = "file-cache")]
+    pub(crate) fn note_read(&self, snapshot: Option<Snapshot>, clock: &WallClock) -> bool {
+        let mut state = self.state.lock();
+        if !matches!(*state, State::Unread) {
+            return false;
+        }
+        if let Some(snapshot) = &snapshot {
+            clock.set_not_before(snapshot.fetched_at);
+        }
+        *state = snapshot.map_or(State::None, |snapshot| State::Waiting(Box::new(snapshot)));
+        true
+    }
+
+    pub(crate) fn step(&self, now: Now, clock: &WallClock, max_stale: Duration) -> Step {
+        let mut state = self.state.lock();
+        let snapshot = match std::mem::replace(&mut *state, State::None) {
+            State::Waiting(snapshot) => snapshot,
+            State::Used => {
+                if !(clock.is_before_snapshot(now) && clock.is_confirmed(now)) {
+                    *state = State::Used;
+                    return Step::Nothing;
+                }
+                clock.forget_not_before();
+                return Step::Refuse(SnapshotProblem::AheadOfClock);
+            }
+            other => {
+                let _ = matches!(other, State::None).then(|| self.done.set(()));
+                *state = other;
+                return Step::Nothing;
+            }
         };
-        let Some(age) = now.wall.and_then(|wall| snapshot.age(wall)) else {
-            *slot = Some(snapshot);
-            return Step::Nothing;
-        };
-        if age > max_stale { Step::Refuse(SnapshotProblem::TooOld) } else { Step::Use(snapshot, age) }
+        match age(snapshot.fetched_at, now) {
+            Some(Ok(age)) if age > max_stale => Step::Refuse(SnapshotProblem::TooOld),
+            Some(Ok(age)) => {
+                *state = State::Used;
+                Step::Use(snapshot, age)
+            }
+            Some(Err(())) if clock.is_confirmed(now) => {
+                clock.forget_not_before();
+                Step::Refuse(SnapshotProblem::AheadOfClock)
+            }
+            Some(Err(())) | None => {
+                *state = State::Waiting(snapshot);
+                Step::Nothing
+            }
+        }
+    }
+}
+
+/// How old a snapshot is: `None` by a clock that is not set, an error by one that stands before it. Clocks that differ a little make it new.
+fn age(fetched_at: SystemTime, now: Now) -> Option<Result<Duration, ()>> {
+    let wall = now.wall?;
+    Some(match wall.duration_since(fetched_at) {
+        Ok(age) => Ok(age),
+        Err(ahead) if ahead.duration() <= TOLERANCE => Ok(Duration::ZERO),
+        Err(_) => Err(()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    /// Two threads read the file at once. The one that is slower finds the snapshot all the same, and nothing counts as read before.
+    #[cfg(feature = "file-cache")]
+    #[test]
+    fn a_file_counts_as_read_when_a_thread_that_read_it_says_so() {
+        use std::time::UNIX_EPOCH;
+
+        use super::*;
+        use crate::jose::jwk::JwkSet;
+
+        let (clock, wall) = (WallClock::default(), UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        let now = Now::new(wall, Duration::ZERO);
+        let loader = SnapshotLoader::from_file(SnapshotFile::new("unused".into()));
+        let keys = || JwkSet::parse(r#"{"keys":[]}"#).unwrap();
+        let snapshot = || Some(Snapshot { fetched_at: wall, ttl: Duration::ZERO, metadata: None, keys: keys() });
+        // Both are inside the read.
+        assert!(loader.unread_file().is_some() && loader.unread_file().is_some());
+        // A third one that only looks takes nothing away.
+        assert!(matches!(loader.step(now, &clock, Duration::ZERO), Step::Nothing) && !loader.is_done());
+        assert!(loader.note_read(snapshot(), &clock));
+        assert!(!loader.note_read(None, &clock));
+        assert!(matches!(loader.step(now, &clock, Duration::ZERO), Step::Use(..)));
     }
 }

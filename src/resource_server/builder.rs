@@ -20,7 +20,7 @@ impl Issuer {
     /// Starts building a [`ResourceServer`], which verifies the access tokens of this issuer.
     pub fn resource_server(&self) -> ResourceServerBuilder {
         let policy = Requirements {
-            issuer: self.url().into(),
+            issuer: self.token_issuer().into(),
             claims: ClaimRequirements::new(),
             tolerance: Duration::from_secs(30),
             algorithms: Algorithm::ALL.to_vec(),

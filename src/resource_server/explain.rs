@@ -60,7 +60,7 @@ impl ResourceServer {
     }
 
     fn wall_clock(&self) -> SystemTime {
-        self.issuer().connection().clock.wall()
+        self.issuer().http().clock.wall()
     }
 }
 

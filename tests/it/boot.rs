@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use aero2::testing::{Endpoint, Fault, ManualClock, TestIssuer};
-use aero2::{Clock, Error, Event, Issuer, IssuerBuilder, NetworkErrorKind, TokenErrorKind};
+use aero2::{Clock, Error, Event, Issuer, IssuerBuilder, NetworkErrorKind, Request, TokenErrorKind, Transport};
 
 use crate::support::recorder::Recorder;
 use crate::support::{World, network_kind, secs, token_kind};
@@ -124,21 +124,115 @@ fn a_snapshot_never_displaces_what_was_fetched() {
     verify(&issuer, &world.test.token().sign()).unwrap();
 }
 
+/// A machine whose clock is so far from the issuer's, in seconds.
+fn machine(world: &World, ahead: i64) -> ManualClock {
+    let clock = ManualClock::new();
+    let by = secs(ahead.unsigned_abs());
+    clock.set_wall(if ahead < 0 { world.clock.wall() - by } else { world.clock.wall() + by });
+    clock
+}
+
+fn documents(world: &World) -> (usize, usize) {
+    (world.test.requests(Endpoint::Discovery), world.test.requests(Endpoint::Keys))
+}
+
 #[test]
-fn a_clock_before_the_snapshot_judges_no_token() {
+fn a_clock_before_the_snapshot_judges_no_token_and_the_issuer_is_asked_within_the_back_off() {
     let world = World::new();
     let saved = world.issuer().snapshot().unwrap();
     let made_at = world.clock.wall();
-    let issuer = world.builder().snapshot(&saved).build().unwrap();
     let token = world.test.token().sign();
-    for wall in [UNIX_EPOCH, UNIX_EPOCH + secs(1_767_225_600), made_at - secs(1)] {
-        world.clock.set_wall(wall);
-        assert!(matches!(verify(&issuer, &token), Err(Error::Clock(_))));
+    let clock = machine(&world, 0);
+    let issuer = world.builder().clock(clock.clone()).snapshot(&saved).build().unwrap();
+    world.test.reset_counts();
+    clock.set_wall(UNIX_EPOCH);
+    assert!(matches!(verify(&issuer, &token), Err(Error::Clock(_))));
+    assert_eq!(documents(&world), (0, 0), "such a clock is not set whatever the issuer says");
+    for (wall, requests) in [(UNIX_EPOCH + secs(1_767_225_600), 1), (made_at - secs(61), 2)] {
+        clock.set_wall(wall);
+        for _ in 0..10 {
+            assert!(matches!(verify(&issuer, &token), Err(Error::Clock(_))));
+        }
+        assert_eq!(documents(&world), (requests, 0), "once, within the back-off by either clock");
     }
-    assert_eq!(issuer.stats().key_fetches(), 0);
-    world.clock.set_wall(made_at);
+    clock.set_wall(made_at - secs(30));
     verify(&issuer, &token).unwrap();
-    assert_eq!(issuer.stats().key_fetches(), 0);
+    clock.set_wall(made_at);
+    verify(&issuer, &token).unwrap();
+    assert_eq!(documents(&world), (2, 0), "the snapshot is used");
+}
+
+#[test]
+fn a_snapshot_that_is_ahead_is_refused_when_the_issuers_time_agrees_with_this_clock() {
+    for ahead in [61, 1_000, 70 * 365 * 86_400] {
+        let world = World::new();
+        let writer = world.builder().clock(machine(&world, ahead)).build().unwrap();
+        let saved = writer.snapshot().unwrap();
+        world.test.reset_counts();
+        let (builder, events) = listening(world.builder().snapshot(&saved));
+        let issuer = builder.build().unwrap();
+        let token = world.test.token().sign();
+        verify(&issuer, &token).unwrap();
+        verify(&issuer, &token).unwrap();
+        assert_eq!(documents(&world), (1, 1), "{ahead}");
+        assert_eq!(events.lock().unwrap()[0], "snapshot not used: it was made by a clock that ran ahead");
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_a_few_seconds_ahead_is_used_and_counts_as_new() {
+    let world = World::new();
+    let saved = world.builder().clock(machine(&world, 60)).build().unwrap().snapshot().unwrap();
+    cut_off(&world);
+    let issuer = world.builder().snapshot(&saved).build().unwrap();
+    verify(&issuer, &world.test.token().sign()).unwrap();
+    assert_eq!(issuer.stats().stale_keys_served(), 0);
+}
+
+#[test]
+fn the_issuers_time_counts_with_the_time_in_a_cache_on_the_way() {
+    for (url, age, good) in [
+        ("https://test.aero2.example", "600", true),
+        ("https://test.aero2.example", "0", false),
+        ("http://127.0.0.1:9", "600", true),
+    ] {
+        let clock = ManualClock::new();
+        let test = TestIssuer::builder().url(url).clock(clock.clone()).build();
+        let builder = Issuer::builder(url).transport(Recorder::new(test.transport())).clock(clock.clone());
+        let ahead = ManualClock::new();
+        ahead.set_wall(clock.wall() + secs(1_000));
+        let saved = builder.clone().clock(ahead).build().unwrap().snapshot().unwrap();
+        let issuer = builder.snapshot(&saved).build().unwrap();
+        let document = format!(r#"{{"issuer":"{url}"}}"#);
+        let date = httpdate(clock.wall() - secs(600));
+        let answer = Fault::json(200, document).header("date", date).header("age", age);
+        test.fail(Endpoint::Discovery, u32::MAX, answer);
+        let outcome = verify(&issuer, &test.token().sign());
+        assert_eq!(outcome.is_ok(), good, "{url} {age}: {outcome:?}");
+    }
+}
+
+/// The `Date` of an issuer at that time.
+fn httpdate(at: std::time::SystemTime) -> String {
+    let clock = ManualClock::new();
+    clock.set_wall(at);
+    let test = TestIssuer::with_clock(clock);
+    let answer = test.transport().send(&Request::get(&format!("{}/oauth2/jwks.json", test.url()))).unwrap();
+    answer.header("date").unwrap().to_owned()
+}
+
+#[test]
+fn two_sources_of_keys_are_a_configuration_error() {
+    let world = World::new();
+    let (saved, keys) = (world.issuer().snapshot().unwrap(), world.test.key_set());
+    for builder in [
+        world.builder().static_keys(&keys).snapshot(&saved),
+        world.builder().static_keys(&keys).static_then_remote(&keys),
+        world.builder().static_then_remote(&keys).snapshot(&saved),
+    ] {
+        let message = builder.build().unwrap_err().to_string();
+        assert!(message.contains("set one of static_keys"), "{message}");
+    }
 }
 
 #[test]
@@ -280,11 +374,90 @@ mod file {
         let world = World::new();
         let path = folder("clock").join("issuer.json");
         world.builder().snapshot_file(&path).build().unwrap().preload().unwrap();
+        let before = fs::read(&path).unwrap();
         let token = world.test.token().sign();
-        world.clock.set_wall(UNIX_EPOCH + secs(1_767_225_600));
-        let issuer = world.builder().snapshot_file(&path).build().unwrap();
+        let clock = machine(&world, -86_400);
+        let issuer = world.builder().clock(clock).snapshot_file(&path).build().unwrap();
         assert!(matches!(verify(&issuer, &token), Err(Error::Clock(_))));
-        assert_eq!(issuer.stats().key_fetches(), 0);
+        issuer.preload().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), before, "an unset clock writes nothing");
+    }
+
+    #[test]
+    fn a_file_that_a_clock_ahead_wrote_is_refused_and_replaced_at_the_next_fetch() {
+        let world = World::new();
+        let path = folder("ahead").join("issuer.json");
+        let writer = world.builder().clock(machine(&world, 86_400)).snapshot_file(&path).build().unwrap();
+        writer.preload().unwrap();
+        let (builder, events) = listening(world.builder().snapshot_file(&path));
+        let issuer = builder.build().unwrap();
+        verify(&issuer, &world.test.token().sign()).unwrap();
+        let told = events.lock().unwrap()[0].clone();
+        assert!(told.contains(path.to_str().unwrap()) && told.contains("ran ahead"), "{told}");
+        cut_off(&world);
+        let next = world.builder().snapshot_file(&path).build().unwrap();
+        verify(&next, &world.test.token().sign()).unwrap();
+        assert_eq!(next.stats().key_fetches(), 0);
+    }
+
+    #[test]
+    fn the_file_is_written_for_other_keys_or_a_later_time_and_not_otherwise() {
+        use std::os::unix::fs::MetadataExt;
+
+        let world = World::new();
+        let path = folder("writes").join("issuer.json");
+        let issuer = world.builder().snapshot_file(&path).build().unwrap();
+        issuer.preload().unwrap();
+        let written = || fs::metadata(&path).unwrap().ino();
+        let refetch = |issuer: &Issuer| drop(verify(issuer, &world.test.token().key_id("unknown").sign()));
+        let mut last = written();
+        let mut is_written = || std::mem::replace(&mut last, written()) != written();
+        world.clock.advance(secs(119));
+        refetch(&issuer);
+        assert_eq!((issuer.stats().key_fetches(), is_written()), (2, false), "the same keys");
+        world.clock.advance(secs(10));
+        refetch(&issuer);
+        assert!(is_written(), "a fifth of the time to live later");
+        let next = world.builder().snapshot_file(&path).build().unwrap();
+        refetch(&next);
+        assert_eq!((next.stats().key_fetches(), is_written()), (1, false), "what this process read itself");
+        world.test.rotate_keys();
+        verify(&next, &world.test.token().sign()).unwrap();
+        assert!(is_written(), "other keys");
+    }
+
+    #[test]
+    fn a_file_and_another_source_of_keys_are_a_configuration_error() {
+        let world = World::new();
+        let (saved, keys) = (world.issuer().snapshot().unwrap(), world.test.key_set());
+        let with_file = || world.builder().snapshot_file("issuer.json");
+        for builder in
+            [with_file().static_keys(&keys), with_file().static_then_remote(&keys), with_file().snapshot(&saved)]
+        {
+            assert!(matches!(builder.build(), Err(Error::Config(_))));
+        }
+    }
+
+    /// Of many threads at the first need each one finds the snapshot in the file, whichever reads it first.
+    #[test]
+    fn threads_that_need_the_file_at_once_all_start_without_the_network() {
+        let world = World::new();
+        let path = folder("threads").join("issuer.json");
+        world.builder().snapshot_file(&path).build().unwrap().preload().unwrap();
+        let token = world.test.token().sign();
+        cut_off(&world);
+        for _ in 0..50 {
+            let issuer = world.builder().snapshot_file(&path).build().unwrap();
+            let start = std::sync::Barrier::new(4);
+            std::thread::scope(|scope| {
+                let verify = || {
+                    start.wait();
+                    verify(&issuer, &token)
+                };
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(verify)).collect();
+                threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+            });
+        }
     }
 }
 

@@ -203,7 +203,7 @@ fn what_could_not_be_judged_says_why() {
     let world = World::new();
     let (rs, token) = (server(&world.test), world.test.token().audience("orders").sign());
     world.test.fail(Endpoint::Keys, 1, Fault::status(503));
-    let expected = Some(("key set", "key set: status 503".to_owned()));
+    let expected = Some(("key set", "key set of test.aero2.example: status 503".to_owned()));
     assert_eq!(failed(&rs.explain(&token)), expected);
     world.clock.set_wall(std::time::UNIX_EPOCH);
     let (name, detail) = failed(&rs.explain(&token)).unwrap();

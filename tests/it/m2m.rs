@@ -425,7 +425,7 @@ fn a_minted_token_is_counted_and_told() {
         tokens,
         [
             "token minted",
-            "minting a token failed: token endpoint: status 503",
+            "minting a token failed: token endpoint of test.aero2.example for client svc: status 503",
             "early refresh failed, the old token serves on"
         ]
     );
