@@ -173,7 +173,8 @@ fn pass(from: &mut impl Read, to: &mut impl Write) -> bool {
     match from.read(&mut buffer) {
         Ok(0) => false,
         Ok(length) => to.write_all(&buffer[..length]).is_ok(),
-        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+        // Unix says `WouldBlock`, Windows `TimedOut`.
+        Err(error) => matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
     }
 }
 
