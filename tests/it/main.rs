@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one module per capability, the public API only.
 #![cfg(test)] // so that helpers count as tests for the lints too
 
+mod addresses;
 mod attacks;
 mod boot;
 mod by_issuer;
