@@ -112,8 +112,11 @@ impl HttpClient {
             let mut headers =
                 vec![("accept", "application/json"), ("content-type", "application/x-www-form-urlencoded")];
             headers.extend(authorization.as_ref().map(|value| ("authorization", value.expose_secret())));
+            // RFC 7009 §2.2: a revocation is done whatever its answer says.
+            let by_status = target.endpoint == Endpoint::Revocation;
             self.send(target, |timeout| {
-                Request::post(target.url, form.as_bytes()).headed(&headers).within(timeout).retried(retry)
+                let request = Request::post(target.url, form.as_bytes()).headed(&headers).within(timeout);
+                request.retried(retry).by_status(by_status)
             })
         };
         let send = || match attempt(Retry::ByCaller) {

@@ -37,6 +37,7 @@ pub struct Request<'a> {
     timeout: Duration,
     plain_http_proxied: bool,
     retry: Retry,
+    status_suffices: bool,
 }
 
 #[derive(Clone)]
@@ -77,6 +78,7 @@ impl<'a> Request<'a> {
             timeout: DEFAULT_TIMEOUT,
             plain_http_proxied: false,
             retry: Retry::ByTransport,
+            status_suffices: false,
         }
     }
 
@@ -150,6 +152,17 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Whether a body beyond the limit is no failure, since the status says all.
+    pub(crate) fn by_status(mut self, suffices: bool) -> Self {
+        self.status_suffices = suffices;
+        self
+    }
+
+    #[cfg_attr(not(any(feature = "ureq", test)), expect(dead_code, reason = "of UreqTransport"))]
+    pub(crate) fn status_suffices(&self) -> bool {
+        self.status_suffices
+    }
+
     pub(crate) fn retried(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self
@@ -196,14 +209,14 @@ mod tests {
     fn a_changed_request_keeps_all_else() {
         let headers = [("accept", "a"), ("authorization", "Basic eA==")];
         let request = Request::post("https://h/", b"x").headed(&headers).within(Duration::from_secs(3));
-        let request = request.plain_http_proxied(true).retried(Retry::ByCaller);
+        let request = request.plain_http_proxied(true).retried(Retry::ByCaller).by_status(true);
         let changed = request.with_url("https://other/").with_header("Accept", "b").with_header("x", "y");
         assert_eq!(changed.url(), "https://other/");
         let shown: Vec<_> = changed.headers().collect();
         assert_eq!(shown, [("authorization", "Basic eA=="), ("accept", "b"), ("x", "y")]);
         assert_eq!((changed.method(), changed.body()), ("POST", Some(&b"x"[..])));
         assert_eq!(changed.timeout(), Duration::from_secs(3));
-        assert!(changed.is_plain_http_proxied() && changed.retry() == Retry::ByCaller);
+        assert!(changed.is_plain_http_proxied() && changed.retry() == Retry::ByCaller && changed.status_suffices());
         assert_eq!(request.url(), "https://h/");
         assert_eq!(request.headers().count(), 2);
     }

@@ -110,8 +110,10 @@ impl UreqTransport {
         let (head, body) = agent.run(config.build())?.into_parts();
         let body = match read_body(body, request.max_response_bytes()) {
             Ok(body) => body,
-            // What an error answer says is of no use beyond the limit; its status is.
-            Err(ureq::Error::BodyExceedsLimit(_)) if !head.status.is_success() => Vec::new(),
+            // What an error answer says is of no use beyond the limit, nor is that of a request whose status says all.
+            Err(ureq::Error::BodyExceedsLimit(_)) if !head.status.is_success() || request.status_suffices() => {
+                Vec::new()
+            }
             Err(error) => return Err(error),
         };
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();

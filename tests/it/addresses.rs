@@ -133,6 +133,16 @@ fn a_retry_after_binds_every_caller_of_its_endpoint() {
     assert!(introspector.introspect("t").is_ok());
 }
 
+#[cfg(feature = "ureq")]
+#[test]
+fn a_revocation_over_http_is_done_though_its_answer_is_beyond_the_limit() {
+    let test = TestIssuer::new();
+    let server = test.serve().unwrap();
+    let revoker = server.issuer().revoker(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET).build().unwrap();
+    test.fail(Endpoint::Revocation, 1, Fault::json(200, vec![b' '; 300_000]));
+    revoker.revoke("t", None).unwrap();
+}
+
 #[test]
 fn a_revocation_is_done_by_any_success_whatever_its_body_says() {
     let test = TestIssuer::new();
