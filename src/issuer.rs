@@ -188,6 +188,13 @@ impl Issuer {
         self.http().wall_clock.since_epoch(now).ok_or_else(Error::clock)
     }
 
+    /// Whether nothing was fetched yet, and nothing is there that spares a fetch.
+    pub(crate) fn needs_first_fetch(&self) -> bool {
+        self.0.load_snapshot();
+        let stats = self.events().stats();
+        stats.discovery_fetches() == 0 && stats.key_fetches() == 0 && self.0.keys.with_age(self.now()).is_none()
+    }
+
     pub(crate) fn events(&self) -> &Events {
         &self.http().events
     }

@@ -64,7 +64,11 @@ fn peak<T>(run: impl FnOnce() -> T) -> usize {
 
 /// How many blocks were given back with `needle` still in them.
 fn left_behind(needle: &'static str, run: impl FnOnce()) -> usize {
-    NEEDLE.set(needle.as_bytes());
+    bytes_left_behind(needle.as_bytes(), run)
+}
+
+fn bytes_left_behind(needle: &'static [u8], run: impl FnOnce()) -> usize {
+    NEEDLE.set(needle);
     FOUND.set(0);
     run();
     NEEDLE.set(&[]);
@@ -179,6 +183,23 @@ fn tokens_and_secrets_are_wiped_before_their_memory_is_given_back() {
         assert_eq!(found, 0, "in an answer that cannot be read {escape}");
     }
     assert_eq!(left_behind(TOKEN, || drop(TOKEN.to_owned())), 1, "what is not wiped is found");
+}
+
+#[test]
+fn the_signature_of_a_token_does_not_stay_in_memory() {
+    let (test, issuer) = world();
+    let rs = issuer.resource_server().audience("orders").build().unwrap();
+    for (name, token) in [
+        ("accepted", test.token().audience("orders").sign()),
+        ("for another audience", test.token().audience("billing").sign()),
+        ("of an unknown key", test.token().audience("orders").key_id("unknown").sign()),
+        ("of a bad header", test.token().header("crit", vec!["exp"]).sign()),
+        ("of bad claims", test.token().raw_payload("[]").sign()),
+    ] {
+        let signature = URL_SAFE_NO_PAD.decode(token.rsplit('.').next().unwrap()).unwrap();
+        let needle = Vec::leak(signature[..32].to_vec());
+        assert_eq!(bytes_left_behind(needle, || drop(rs.verify_token(&token))), 0, "{name}");
+    }
 }
 
 /// Without `expires_in` the token itself says how long it lives, if it is a JWT.

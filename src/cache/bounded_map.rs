@@ -26,6 +26,11 @@ impl<K: Copy + Eq + Hash, V> BoundedMap<K, V> {
         Some(&slot.value)
     }
 
+    /// As [`get`](Self::get), without counting as a use.
+    pub(crate) fn peek(&self, key: &K) -> Option<&V> {
+        self.slots.get(key).map(|slot| &slot.value)
+    }
+
     /// Gives what had to go, so that a caller can drop it behind its lock.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         if let Some(slot) = self.slots.get_mut(&key) {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::error::{Error, TokenErrorKind};
 use crate::jose::algorithm::Algorithm;
@@ -129,7 +129,9 @@ impl<'a> CompactJws<'a> {
     pub(crate) fn take_verified(&mut self, SignatureChecked { .. }: SignatureChecked) -> VerifiedPayload {
         let mut payload = std::mem::take(&mut *self.payload_and_signature);
         let payload_len = std::mem::take(&mut self.payload_len);
-        payload.get_mut(payload_len..).unwrap_or_default().zeroize();
+        // The compiler cannot leave this out, since it has to take the bytes for read.
+        payload.get_mut(payload_len..).unwrap_or_default().fill(0);
+        std::hint::black_box(payload.as_mut_slice());
         payload.truncate(payload_len);
         VerifiedPayload(payload)
     }

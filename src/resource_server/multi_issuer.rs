@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::cache::bounded_map::BoundedMap;
 use crate::claims::Claims;
 use crate::crypto::{Sha256, sha256};
-use crate::error::{ConfigProblem, Error, TokenErrorKind};
+use crate::error::{ConfigProblem, Endpoint, Error, NetworkErrorKind, TokenErrorKind};
 use crate::http::authorization::{bearer_token, single_value};
 use crate::resource_server::ResourceServer;
 use crate::resource_server::options::VerifyOptions;
@@ -62,9 +63,60 @@ enum Tenants {
 
 /// What was resolved lately, by the digest of the issuer's URL.
 struct Known {
-    servers: BoundedMap<Sha256, ResourceServer>,
+    /// Issuers of which a token was verified, in the order of their last verified token.
+    verified: BoundedMap<Sha256, ResourceServer>,
+    /// The others, with their waits and budgets, in the order of their first token. They have a room of their own, so that no stranger's
+    /// token evicts a verified issuer.
+    others: BoundedMap<Sha256, ResourceServer>,
+    first_fetches: FirstFetches,
     /// Counts calls of `forget`: an answer from before one is not kept.
     forgotten: u64,
+}
+
+impl Known {
+    fn new(capacity: usize) -> Self {
+        Self {
+            verified: BoundedMap::new(capacity),
+            others: BoundedMap::new(capacity.max(MIN_OTHERS)),
+            first_fetches: FirstFetches::default(),
+            forgotten: 0,
+        }
+    }
+
+    fn get(&self, issuer: &Sha256) -> Option<&ResourceServer> {
+        self.verified.peek(issuer).or_else(|| self.others.peek(issuer))
+    }
+
+    /// A token of the issuer was verified. Gives what had to go.
+    fn note_verified(&mut self, issuer: Sha256) -> Option<ResourceServer> {
+        if self.verified.get(&issuer).is_some() {
+            return None;
+        }
+        let server = self.others.remove(&issuer)?;
+        self.verified.insert(issuer, server)
+    }
+}
+
+/// The budget that all issuers share of which no token was verified yet, so that strangers' tokens cause no discoveries without end. It
+/// counts by the wall clock, since each issuer may have a monotonic one of its own.
+#[derive(Default)]
+struct FirstFetches {
+    full_at: Duration,
+}
+
+impl FirstFetches {
+    /// Takes one, or says how long until the next.
+    fn try_acquire(&mut self, now: Duration) -> Result<(), Duration> {
+        // A clock that was set back must not make anybody wait longer than an empty bucket does.
+        let full_at = self.full_at.clamp(now, now.saturating_add(FIRST_FETCH_REFILL * FIRST_FETCH_BURST));
+        let spare = FIRST_FETCH_REFILL * (FIRST_FETCH_BURST - 1);
+        let wait = full_at.saturating_sub(now).saturating_sub(spare);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        self.full_at = full_at.saturating_add(FIRST_FETCH_REFILL);
+        Ok(())
+    }
 }
 
 type Resolve = dyn Fn(&str) -> Option<ResourceServer> + Send + Sync;
@@ -101,7 +153,9 @@ impl ByIssuer {
     /// It runs on the thread of the call while no lock is held, and several threads may call it for the same issuer at once; one
     /// of their answers is kept. `None` is not remembered: `resolve` runs for every token from an unknown issuer, so keep it
     /// cheap. A resource server of another issuer counts as `None`. A tenant that you have removed stays known while it is kept,
-    /// until you [`forget`](Self::forget) it. Tokens over 64 KiB are refused before `resolve` is called; shorter ones are subject
+    /// until you [`forget`](Self::forget) it. Only verified tokens decide who is kept. All issuers of which no token was verified yet
+    /// share a budget for their first fetches (10, then one a second), so that strangers' tokens cannot cause requests without
+    /// end: beyond it the call is a retryable [`Error::Network`]. Tokens over 64 KiB are refused before `resolve` is called; shorter ones are subject
     /// to the limit of their resource server.
     ///
     /// ```
@@ -131,10 +185,7 @@ impl ByIssuer {
         if capacity == 0 {
             return Err(Error::config(ConfigProblem::CacheCapacity));
         }
-        let tenants = Tenants::Resolved {
-            resolve: Box::new(resolve),
-            known: Mutex::new(Known { servers: BoundedMap::new(capacity), forgotten: 0 }),
-        };
+        let tenants = Tenants::Resolved { resolve: Box::new(resolve), known: Mutex::new(Known::new(capacity)) };
         let max_token_bytes = MAX_RESOLVED_TOKEN_BYTES;
         Ok(Self(Arc::new(Inner { max_token_bytes, resource_metadata: None, tenants })))
     }
@@ -154,7 +205,15 @@ impl ByIssuer {
     pub fn verify_token_with(&self, token: &str, options: &VerifyOptions) -> Result<Claims, Error> {
         options.check_settings()?;
         let (server, parsed) = self.server_for(token).map_err(|kind| self.error(kind))?;
-        server.verify(token, Some(parsed), options)
+        let Tenants::Resolved { known, .. } = &self.0.tenants else {
+            return server.verify(token, Some(parsed), options);
+        };
+        let issuer = sha256(server.token_issuer().as_bytes());
+        admit_first_fetch(&server, &issuer, known)?;
+        let claims = server.verify(token, Some(parsed), options)?;
+        let gone = known.lock().note_verified(issuer);
+        drop(gone);
+        Ok(claims)
     }
 
     /// Verifies the token in the value of an `Authorization` header, as [`ResourceServer::authorize`] does.
@@ -211,9 +270,9 @@ impl ByIssuer {
             let digest = sha256(issuer.as_bytes());
             let mut known = known.lock();
             known.forgotten = known.forgotten.wrapping_add(1);
-            let server = known.servers.remove(&digest);
+            let servers = (known.verified.remove(&digest), known.others.remove(&digest));
             drop(known);
-            drop(server);
+            drop(servers);
         }
     }
 
@@ -251,24 +310,46 @@ impl fmt::Debug for ByIssuer {
 fn resolved(issuer: &str, resolve: &Resolve, known: &Mutex<Known>) -> Option<ResourceServer> {
     let digest = sha256(issuer.as_bytes());
     let before = {
-        let mut known = known.lock();
-        if let Some(server) = known.servers.get(&digest) {
+        let known = known.lock();
+        if let Some(server) = known.get(&digest) {
             return Some(server.clone());
         }
         known.forgotten
     };
     let server = resolve(issuer).filter(|server| server.token_issuer() == issuer)?;
     let mut known = known.lock();
-    if let Some(earlier) = known.servers.get(&digest).cloned() {
+    if let Some(earlier) = known.get(&digest).cloned() {
         drop(known);
         return Some(earlier);
     }
     let kept = known.forgotten == before;
-    let evicted = if kept { known.servers.insert(digest, server.clone()) } else { None };
+    let evicted = if kept { known.others.insert(digest, server.clone()) } else { None };
     drop(known);
     drop(evicted);
     Some(server)
 }
+
+/// # Errors
+/// `RateLimited` where the issuer must be asked for the first time, no token of it was verified yet, and the shared budget is spent.
+fn admit_first_fetch(server: &ResourceServer, issuer: &Sha256, known: &Mutex<Known>) -> Result<(), Error> {
+    if known.lock().verified.peek(issuer).is_some() || !server.issuer().needs_first_fetch() {
+        return Ok(());
+    }
+    // Without a wall clock nothing is fetched for a token.
+    let Some(now) = server.issuer().now().since_epoch() else { return Ok(()) };
+    known
+        .lock()
+        .first_fetches
+        .try_acquire(now)
+        .map_err(|wait| Error::network(NetworkErrorKind::RateLimited, Endpoint::Discovery).with_retry_after(wait))
+}
+
+/// First fetches at once, and how long until one more.
+const FIRST_FETCH_BURST: u32 = 10;
+const FIRST_FETCH_REFILL: Duration = Duration::from_secs(1);
+
+/// Room for issuers without a verified token, however small the capacity is: most of them hold no keys.
+const MIN_OTHERS: usize = 64;
 
 /// What a resolver's resource server takes is not known before it is asked. Beyond this no HTTP server hands on a header.
 const MAX_RESOLVED_TOKEN_BYTES: usize = 64 * 1024;

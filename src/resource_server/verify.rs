@@ -67,17 +67,16 @@ impl<'a> UnverifiedToken<'a> {
     /// Steps 1 and 2 of a token whose length was checked, without what depends on a policy. With [`check_header`](Self::check_header) no key
     /// is needed to refuse, so no such token ever causes a request. A header of the same bytes as `known` is not read again.
     pub(crate) fn parse(token: &'a str, known: Option<Arc<Header>>) -> Result<Self, Refusal<'static>> {
-        let form = || Refusal::new(Step::Form, Kind::Malformed);
+        let form = Refusal::new(Step::Form, Kind::Malformed);
         // RFC 7515 allows an empty payload, a JWT has claims. It is a matter of form, so it comes before what the header says.
-        if token.split('.').nth(1).is_some_and(str::is_empty) {
-            return Err(form());
-        }
+        let without_payload = || token.split('.').nth(1).is_some_and(str::is_empty);
         let jws = CompactJws::read(known, token).map_err(|kind| match kind {
+            _ if without_payload() => form,
             Kind::CriticalHeader => Refusal::new(Step::Critical, kind),
             Kind::UnsupportedAlgorithm => Refusal::new(Step::Algorithm, kind),
-            _ => form(),
+            _ => form,
         })?;
-        Ok(Self { jws })
+        if jws.unverified_payload().is_empty() { Err(form) } else { Ok(Self { jws }) }
     }
 
     /// The rest of step 2.

@@ -7,7 +7,7 @@ use std::thread;
 
 use aero2::jose::Algorithm;
 use aero2::testing::{Endpoint, TestIssuer};
-use aero2::{ByIssuer, Error, ResourceServer, TokenErrorKind, VerifyOptions};
+use aero2::{ByIssuer, Error, NetworkErrorKind, ResourceServer, TokenErrorKind, VerifyOptions};
 
 use crate::support::{recorded, token_kind};
 
@@ -200,6 +200,45 @@ fn no_more_are_kept_than_there_is_room_for() {
     }
     tenants.verify_token(&globex.token().sign()).unwrap();
     assert_eq!(asked.load(Ordering::Relaxed), 6);
+}
+
+#[test]
+fn only_verified_tokens_decide_who_is_kept() {
+    let (acme, globex, _) = two();
+    let (tenants, asked) = resolver(1, &[&acme, &globex]);
+    let good = acme.token().sign();
+    tenants.verify_token(&good).unwrap();
+    for n in 0..200 {
+        let stranger = format!("https://stranger-{n}.example");
+        assert_eq!(
+            token_kind(tenants.verify_token(&acme.token().issuer(stranger).sign())),
+            TokenErrorKind::WrongIssuer
+        );
+    }
+    assert_eq!(token_kind(tenants.verify_token(&globex.token().other_key().sign())), TokenErrorKind::BadSignature);
+    let before = (asked.load(Ordering::Relaxed), requests(&acme));
+    tenants.verify_token(&good).unwrap();
+    assert_eq!((asked.load(Ordering::Relaxed), requests(&acme)), before);
+}
+
+#[test]
+fn strangers_tokens_cause_no_more_discoveries_than_there_are_tenants() {
+    let tests: Vec<TestIssuer> = (0..12).map(|n| TestIssuer::with_url(format!("https://t{n}.aero2.dev"))).collect();
+    let (tenants, _) = resolver(10, &tests.iter().collect::<Vec<_>>());
+    let mut limited = 0;
+    for n in 0..120 {
+        let outcome = tenants.verify_token(&tests[n % tests.len()].token().other_key().sign());
+        match outcome.unwrap_err() {
+            Error::Token(_) => {}
+            error => {
+                assert_eq!((error.network_kind(), error.http_status()), (Some(NetworkErrorKind::RateLimited), 503));
+                assert!(error.retry_after().is_some_and(|wait| wait <= std::time::Duration::from_secs(1)));
+                limited += 1;
+            }
+        }
+    }
+    assert!(limited > 0, "twelve first fetches at once are more than ten");
+    assert!(tests.iter().map(requests).sum::<usize>() <= 24);
 }
 
 #[test]
