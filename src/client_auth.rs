@@ -79,6 +79,19 @@ impl Client {
         }
     }
 
+    fn method(&self, offered: Option<&[String]>) -> &ClientAuth {
+        self.auth.as_ref().unwrap_or_else(|| best_of(offered))
+    }
+
+    /// How the client authenticates where the metadata says `offered`, by the name of RFC 7591 §2.
+    pub(crate) fn method_name(&self, offered: Option<&[String]>) -> &'static str {
+        match self.method(offered) {
+            ClientAuth::SecretPost => "client_secret_post",
+            ClientAuth::SecretBasic => "client_secret_basic",
+            ClientAuth::PrivateKeyJwt(_) => "private_key_jwt",
+        }
+    }
+
     /// Puts the credentials into the form, or gives the value of the `Authorization` header that carries them.
     pub(crate) fn authenticate(
         &self,
@@ -86,7 +99,7 @@ impl Client {
         server: ServerInfo<'_>,
         secret: &Secret,
     ) -> Result<Option<Secret>, Error> {
-        match self.auth.as_ref().unwrap_or_else(|| best_of(server.offered)) {
+        match self.method(server.offered) {
             ClientAuth::SecretPost => {
                 check_secret(secret)?;
                 form.push("client_id", &self.client_id);

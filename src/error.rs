@@ -66,7 +66,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may succeed later although nobody changes anything: after an outage, a limit, or the setting of the clock.
+    /// Whether the same call may succeed later by itself: after an outage, a limit, or the setting of the clock.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Token(_) | Self::Config(_) => false,
@@ -209,8 +209,8 @@ impl Error {
         }
     }
 
-    /// A transport called back into the issuer that it serves. That is between the thread and itself: it says nothing of the issuer, and
-    /// nothing to those who wait.
+    /// A transport called back into the issuer that it serves. This concerns only its own thread: it says nothing about the issuer, and the
+    /// error is not shared.
     pub(crate) fn is_reentrant(&self) -> bool {
         matches!(self, Self::Network(e) if e.kind() == NetworkErrorKind::Reentrant)
     }
@@ -222,7 +222,7 @@ impl Error {
         }
     }
 
-    /// The same error, told to a caller who comes later: what is left of the wait takes the place of the wait.
+    /// The same error for a later caller: with what is left of the wait.
     pub(crate) fn with_retry_after(self, wait: Duration) -> Self {
         match self {
             Self::Network(e) => Self::Network(e.with_retry_after(Some(wait))),

@@ -84,13 +84,14 @@ impl Introspector {
         }
         let deadline = self.issuer.deadline();
         let request = || self.request(token, hint, deadline);
-        let answer = match &self.answers {
+        let outcome = match &self.answers {
             Some(answers) => {
                 let flight = || answers.get(token, || self.issuer.now(), deadline, request);
                 self.issuer.events().after_flight(flight)
             }
             None => request(),
-        }?;
+        };
+        let answer = outcome.map_err(|error| self.issuer.placed(error).with_client(&self.client.client_id, None))?;
         answer.active().map_or(Ok(()), |info| info.check(&self.requirements))?;
         Ok(answer)
     }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::cache::backoff::BackoffScope;
 use crate::cache::refresh_ahead::{Fetched, Initial};
-use crate::error::{Endpoint, Error, SnapshotProblem};
+use crate::error::{Endpoint, Error, NetworkErrorKind, SnapshotProblem};
 use crate::events::{Event, Events, Stats};
 use crate::issuer::clock_check::{ClockCheck, ClockFetch};
 use crate::issuer::discovery::{Discovery, Metadata};
-use crate::issuer::http_client::HttpClient;
+use crate::issuer::http_client::{HttpClient, authority};
 use crate::issuer::keys::fetch::KeyFetch;
 use crate::issuer::keys::{CachedKeys, KeyCache, RefetchCause};
 use crate::issuer::snapshot::{MAX_TTL, Snapshot};
@@ -96,10 +96,12 @@ impl Issuer {
         // The keys first and in any case: it is on them that requests depend.
         let keys = self.0.keys.refresh_if_due(&self.0.key_fetch(), deadline);
         let needs_document = self.http().addresses.given(Endpoint::Keys).is_none();
-        if !needs_document && self.0.discovery.cached(self.now()).is_none() {
-            return keys;
-        }
-        keys.and(self.0.discovery.refresh_if_due(self.http(), deadline))
+        let discovery = if needs_document || self.0.discovery.cached(self.now()).is_some() {
+            self.0.discovery.refresh_if_due(self.http(), deadline)
+        } else {
+            Ok(())
+        };
+        keys.and(discovery).map_err(|error| self.placed(error))
     }
 
     /// Counts of what the caches have done so far.
@@ -180,12 +182,30 @@ impl Issuer {
     pub(crate) fn set_now(&self) -> Result<Now, Error> {
         self.0.load_snapshot();
         let now = self.now();
-        if self.http().wall_clock.since_epoch(now).is_some() { Ok(now) } else { self.0.confirm_clock(now) }
+        if self.http().wall_clock.since_epoch(now).is_some() {
+            return Ok(now);
+        }
+        self.0.confirm_clock(now).map_err(|error| self.placed(error))
     }
 
     /// The wall clock's time as a span since 1970, if that clock can be right.
     pub(crate) fn since_epoch(&self, now: Now) -> Result<Duration, Error> {
-        self.http().wall_clock.since_epoch(now).ok_or_else(Error::clock)
+        self.http().wall_clock.since_epoch(now).ok_or_else(|| self.placed(Error::clock()))
+    }
+
+    /// Names the issuer's host in an error that no request has made. A caller whose time ran out in another's flight says what the leader
+    /// says: without a discovery document, both wait for that.
+    #[cold]
+    pub(crate) fn placed(&self, error: Error) -> Error {
+        let addresses = &self.http().addresses;
+        let waited = matches!(&error, Error::Network(e) if e.kind() == NetworkErrorKind::Timeout
+            && addresses.given(e.endpoint()).is_none());
+        let error = if waited && self.0.discovery.cached(self.now()).is_none() {
+            Error::network(NetworkErrorKind::Timeout, Endpoint::Discovery).maybe_retry_after(error.retry_after())
+        } else {
+            error
+        };
+        error.with_host(authority(self.url()))
     }
 
     /// Whether nothing was fetched yet, and nothing is there that spares a fetch.
@@ -201,13 +221,13 @@ impl Issuer {
 
     pub(crate) fn metadata(&self, scope: BackoffScope, deadline: Deadline) -> Result<Arc<Metadata>, Error> {
         self.0.load_snapshot();
-        self.0.discovery.get(self.http(), scope, deadline)
+        self.0.discovery.get(self.http(), scope, deadline).map_err(|error| self.placed(error))
     }
 
     /// The keys, as they are `now` if they are cached; else the caller waits for them.
     pub(crate) fn keys(&self, now: Now, deadline: Deadline) -> Result<CachedKeys, Error> {
         self.0.load_snapshot();
-        self.0.keys.get(&self.0.key_fetch(), now, deadline)
+        self.0.keys.get(&self.0.key_fetch(), now, deadline).map_err(|error| self.placed(error))
     }
 
     /// Other keys than `seen`, for a token that those do not verify. A kid that stays unknown makes the discovery document due, since
@@ -218,7 +238,8 @@ impl Issuer {
         seen: &CachedKeys,
         deadline: Deadline,
     ) -> Result<Option<CachedKeys>, Error> {
-        let newer = self.0.keys.refetch(&self.0.key_fetch(), cause, seen, deadline)?;
+        let newer = self.0.keys.refetch(&self.0.key_fetch(), cause, seen, deadline);
+        let newer = newer.map_err(|error| self.placed(error))?;
         if let (RefetchCause::UnknownKid(kid), Some(keys)) = (cause, &newer) {
             if !keys.value.contains_kid(kid) {
                 self.0.discovery.mark_due();

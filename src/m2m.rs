@@ -84,7 +84,7 @@ impl M2mClient {
     /// ([`retry_after`](Error::retry_after) says for how long). [`Error::Config`] if the secret cannot be read. [`Error::Clock`]
     /// if the client authenticates with a [`PrivateKeyJwt`](crate::PrivateKeyJwt) and the wall clock is not set.
     pub fn access_token(&self) -> Result<AccessToken, Error> {
-        self.0.cache.get(&self.0.default, Freshness::Any, &*self.0)
+        self.0.get(&self.0.default, Freshness::Any)
     }
 
     /// A token with `options` for this one call.
@@ -94,10 +94,10 @@ impl M2mClient {
     pub fn access_token_with(&self, options: &TokenOptions) -> Result<AccessToken, Error> {
         let freshness = if options.force_refresh { Freshness::Fresh } else { Freshness::Any };
         if options.asks_for_defaults() {
-            return self.0.cache.get(&self.0.default, freshness, &*self.0);
+            return self.0.get(&self.0.default, freshness);
         }
         let request = TokenRequest::new(options, self.0.default_scope.as_deref(), &self.0.params)?;
-        self.0.cache.get(&Arc::new(request), freshness, &*self.0)
+        self.0.get(&Arc::new(request), freshness)
     }
 
     /// Calls a service with a token. If the service answers 401 ([`Attempt::Unauthorized`]), the token is
@@ -218,6 +218,11 @@ impl FetchToken for Inner {
 }
 
 impl Inner {
+    fn get(&self, request: &Arc<TokenRequest>, freshness: Freshness) -> Result<AccessToken, Error> {
+        let outcome = self.cache.get(request, freshness, self);
+        outcome.map_err(|error| self.issuer.placed(error).with_client(&self.client.client_id, None))
+    }
+
     /// What another process has got from the issuer.
     fn find(
         &self,

@@ -256,7 +256,7 @@ fn check_body(endpoint: Endpoint, response: &Response) -> Result<(), Error> {
 }
 
 /// Host and port as a message shows them.
-fn authority(url: &str) -> &str {
+pub(crate) fn authority(url: &str) -> &str {
     Url::parse(url).map_or("", |url| url.authority())
 }
 

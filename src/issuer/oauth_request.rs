@@ -31,7 +31,7 @@ impl Issuer {
         request: &OAuthRequest<'_>,
         read: impl Fn(&Response) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.attempt(request, read).map_err(|error| error.with_client(&request.client.client_id, None))
+        self.attempt(request, read).map_err(|error| self.placed(error).with_client(&request.client.client_id, None))
     }
 
     fn attempt<T>(&self, request: &OAuthRequest<'_>, read: impl Fn(&Response) -> Result<T, Error>) -> Result<T, Error> {
@@ -45,23 +45,23 @@ impl Issuer {
         let named = metadata.as_ref().and_then(|metadata| metadata.endpoint(endpoint));
         let mark_due = |_: &Error| self.discovery().mark_due();
         let url = http.addresses.endpoint(endpoint, named).inspect_err(mark_due)?;
+        let offered = metadata.as_ref().and_then(|metadata| metadata.auth_methods(endpoint));
         let post = |secret: &Secret| {
             let form = || {
                 let mut form = Form::new();
                 for (name, value) in request.form {
                     form.push(name, value);
                 }
-                let offered = metadata.as_ref().and_then(|metadata| metadata.auth_methods(endpoint));
                 let server = ServerInfo { issuer: self.url(), offered, now: self.now() };
                 let authorization = client.authenticate(&mut form, server, secret)?;
                 Ok((form, authorization))
             };
             let outcome = http.post(Target { endpoint, url: &url, deadline }, request.wait_scope, form, &read);
-            let moved = |error: &Error| metadata.is_some() && is_endpoint_failure(error);
-            outcome.inspect_err(|error| {
-                if moved(error) {
-                    mark_due(error);
+            outcome.map_err(|error| {
+                if metadata.is_some() && is_endpoint_failure(&error) {
+                    mark_due(&error);
                 }
+                error.with_client(&client.client_id, Some(client.method_name(offered)))
             })
         };
         let secret = client.secret.read()?;

@@ -1,10 +1,14 @@
 //! What a program learns while it runs: events, counts, and messages that say where something went wrong.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use aero2::testing::{Endpoint, Fault, TestIssuer};
-use aero2::{Event, NetworkErrorKind, TokenErrorKind, TokenOptions};
+use aero2::{
+    ClientAuth, Error, Event, Issuer, NetworkErrorKind, Request, Response, TokenErrorKind, TokenOptions, TransportError,
+};
 
+use crate::support::recorder::Recorder;
 use crate::support::{World, recorded, secs};
 
 #[test]
@@ -109,4 +113,99 @@ fn the_first_token_after_a_failure_says_so() {
     let starts: Vec<_> = seen.iter().map(|text| text.split(':').next().unwrap()).collect();
     let expected = ["minting a token failed", "token minted", "token minted again after failures", "token minted"];
     assert_eq!(starts, expected);
+}
+
+/// What `fn main() -> Result<(), Error>` prints, and what `{:#}` adds, hold the message.
+fn assert_says(error: &Error, parts: &[&str]) {
+    for shown in [error.to_string(), format!("{error:#}"), format!("{error:?}")] {
+        for part in parts {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
+    }
+}
+
+#[test]
+fn every_error_of_an_issuer_names_its_host() {
+    let world = World::new();
+    let host = "test.aero2.example";
+    let issuer = world.issuer();
+    let rs = issuer.resource_server().build().unwrap();
+    world.test.fail(Endpoint::Discovery, 1, Fault::transport(NetworkErrorKind::Connect));
+    let failed = rs.verify_token(&world.test.token().sign()).unwrap_err();
+    assert_says(&failed, &[&format!("discovery document of {host}: no connection can be made")]);
+    let in_back_off = rs.verify_token(&world.test.token().sign()).unwrap_err();
+    assert_eq!(in_back_off.to_string(), failed.to_string());
+
+    world.clock.advance(secs(120));
+    world.test.fail(Endpoint::Keys, 1, Fault::garbage());
+    assert_says(&issuer.preload().unwrap_err(), &[&format!("key set of {host}: the answer is invalid")]);
+    world.clock.advance(secs(120));
+    issuer.preload().unwrap();
+    let unknown = || world.test.token().key_id(format!("{:?}", std::time::Instant::now())).sign();
+    let limited =
+        (0..20).find_map(|_| rs.verify_token(&unknown()).err().filter(|error| error.network_kind().is_some()));
+    assert_says(&limited.unwrap(), &[&format!("key set of {host}: too many unknown key ids")]);
+
+    world.clock.set_wall(std::time::UNIX_EPOCH);
+    let unset = rs.verify_token(&world.test.token().sign()).unwrap_err();
+    assert_says(&unset, &["the wall clock is not set", host]);
+}
+
+#[test]
+fn an_error_of_a_client_names_the_client_and_how_it_authenticated() {
+    let test = TestIssuer::builder().client_auth_methods(["client_secret_post", "client_secret_basic"]).build();
+    let issuer = recorded(&test);
+    let m2m = |auth| issuer.m2m_client("svc-orders", "a wrong secret").client_auth(auth).build().unwrap();
+    for (auth, method) in [
+        (ClientAuth::SecretPost, "client_secret_post was used"),
+        (ClientAuth::SecretBasic, "client_secret_basic was used"),
+    ] {
+        let refused = m2m(auth).access_token().unwrap_err();
+        let place = "token endpoint of test.aero2.example for client svc-orders: the issuer refused the request with invalid_client";
+        assert_says(&refused, &[place, method, "client_secret_post", "client_secret_basic"]);
+    }
+    let introspector = issuer.introspector("orders", "a wrong secret").build().unwrap();
+    let refused = introspector.introspect("x").unwrap_err();
+    assert_says(&refused, &["introspection endpoint of test.aero2.example for client orders"]);
+    test.fail(Endpoint::Revocation, 1, Fault::status(500));
+    let revoker = issuer.revoker("orders", "secret").build().unwrap();
+    let failed = revoker.revoke("x", None).unwrap_err();
+    assert_says(&failed, &["revocation endpoint of test.aero2.example for client orders: status 500"]);
+}
+
+#[test]
+fn a_waiter_whose_time_runs_out_says_what_the_leader_says() {
+    let test = TestIssuer::new();
+    let (reached, has_reached) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    // It keeps no time-out, so the waiters' time runs out first.
+    let (reached, released) = (Mutex::new(reached), Mutex::new(released));
+    let stuck = move |_: &Request<'_>| {
+        reached.lock().unwrap().send(()).unwrap();
+        let _ = released.lock().unwrap().recv();
+        Err::<Response, _>(TransportError::new(NetworkErrorKind::Timeout))
+    };
+    let builder = Issuer::builder(test.url()).timeout(Duration::from_millis(50));
+    let issuer = builder.transport(Recorder::new(stuck)).build().unwrap();
+    let rs = issuer.resource_server().build().unwrap();
+    let m2m = issuer.m2m_client(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET).build().unwrap();
+    let introspector = issuer.introspector("orders", "secret").cache(8, secs(5)).build().unwrap();
+    let token = test.token().sign();
+    let verify = || rs.verify_token(&token).unwrap_err().to_string();
+    let mint = || m2m.access_token().unwrap_err().to_string();
+    let introspect = || introspector.introspect(&token).unwrap_err().to_string();
+    let calls: [&(dyn Fn() -> String + Sync); 3] = [&verify, &mint, &introspect];
+    let said = std::thread::scope(|scope| {
+        let leader = scope.spawn(verify);
+        has_reached.recv().unwrap();
+        let leaders = [scope.spawn(mint), scope.spawn(introspect)].map(|thread| thread.join().unwrap());
+        let waiters: Vec<_> = calls.iter().flat_map(|call| [call, call]).map(|call| scope.spawn(call)).collect();
+        let waiters: Vec<_> = waiters.into_iter().map(|thread| thread.join().unwrap()).collect();
+        drop(release);
+        [leaders.to_vec(), waiters, vec![leader.join().unwrap()]].concat()
+    });
+    assert_eq!(said.len(), 9);
+    for message in said {
+        assert_eq!(message, "discovery document of test.aero2.example: no complete answer arrived in time");
+    }
 }

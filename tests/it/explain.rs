@@ -223,7 +223,7 @@ fn it_shares_keys_and_budget_with_verification() {
     assert_eq!(test.requests(Endpoint::Keys), 2);
     let stray = |n: usize| test.token().audience("orders").key_id(format!("stray-{n}")).sign();
     let ends: Vec<_> = (0..3).map(|n| failed(&rs.explain(&stray(n))).unwrap()).collect();
-    let limited = "key set: too many unknown key ids, so the issuer is not asked again yet";
+    let limited = "key set of test.aero2.example: too many unknown key ids, so the issuer is not asked again yet";
     assert_eq!(ends[2], ("key", limited.to_owned()));
     assert!(matches!(rs.verify_token(&stray(3)), Err(Error::Network(_))));
     assert_eq!(test.requests(Endpoint::Keys), 4);
