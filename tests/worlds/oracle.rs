@@ -49,10 +49,18 @@ impl Sim {
         if let (Some((moved, _)), Some(document)) = (self.site.moved.get(&endpoint), self.model.document) {
             if document.t <= *moved {
                 // The document is read again at the next attempt, at most once a minute.
-                since = since.max(self.model.outdated.get(&endpoint)? + 66 * SECOND);
+                since = since.max(*self.model.outdated.get(&endpoint)?) + 66 * SECOND;
+            } else {
+                since = since.max(self.model.last_outdated.get(&endpoint).copied().unwrap_or(0));
             }
         }
         Some(self.past_spans(since))
+    }
+
+    /// The program has an old URL of the key set, at which an old set is served for ever.
+    fn has_frozen_keys(&self) -> bool {
+        let moved = self.site.moved.get(&Endpoint::Keys).filter(|(_, frozen)| *frozen);
+        moved.is_some_and(|(moved, _)| self.model.document.is_some_and(|document| document.t <= *moved))
     }
 
     /// The end of the call that was under way at `t`, if there was one.
@@ -195,10 +203,14 @@ impl Sim {
             let right = matches!(error.kind(), AmbiguousKey | BadSignature | UnfitKey | UnknownKey);
             self.expect(right, "a good token is refused for its key only", t, || told.clone());
         }
+        let same_kid = held.is_some_and(|held| held.set.iter().any(|other| other.kid == entry.kid));
+        // Nothing says that a key set is not the present one where it has a key of that kid, or no kids at all.
+        if same_kid && self.has_frozen_keys() {
+            return;
+        }
         let Some((since, published)) = self.settled(Path::Verify).zip(self.site.everywhere.get(&entry).copied()) else {
             return;
         };
-        let same_kid = held.is_some_and(|held| held.set.iter().any(|other| other.kid == entry.kid));
         let grace = if same_kid { 95 * SECOND } else { 30 * SECOND };
         let bound = (self.past_spans(published) + grace).max(since + grace.max(MINUTE)) + SECOND;
         let rule = if same_kid {
@@ -385,7 +397,7 @@ impl Sim {
             start.is_set()
                 && asked.is_set()
                 && start.elapsed(asked) + SECOND < bound
-                && (!active || expires > now.wall + SECOND)
+                && (!active || expires > now.wall.max(asked.wall) + SECOND)
         });
         self.expect(!(kept && asked), "a kept introspection answer serves", start.t, || format!("{known:?}"));
     }

@@ -113,6 +113,8 @@ pub(crate) struct Model {
     pub(crate) document: Option<Stamp>,
     /// The first request to a URL that is no longer right.
     pub(crate) outdated: BTreeMap<Endpoint, u64>,
+    /// The last one.
+    pub(crate) last_outdated: BTreeMap<Endpoint, u64>,
     /// By URL: until when no request may be made.
     pub(crate) waits: HashMap<String, (Stamp, u64)>,
     /// The same by endpoint in true time.
@@ -253,7 +255,10 @@ impl Sim {
         let current = endpoint == Endpoint::Discovery || url == self.site.url(endpoint);
         if current {
             self.model.outdated.remove(&endpoint);
-        } else if !self.site.moved.get(&endpoint).is_some_and(|(_, frozen)| *frozen) {
+        } else {
+            self.model.last_outdated.insert(endpoint, now.t);
+        }
+        if !current && !self.site.moved.get(&endpoint).is_some_and(|(_, frozen)| *frozen) {
             self.model.outdated.entry(endpoint).or_insert(now.t);
         }
     }
