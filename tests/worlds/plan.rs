@@ -201,7 +201,7 @@ impl World {
 }
 
 /// Kinds of events that the crate does not stand yet.
-const NOT_YET: &str = "move,step";
+const NOT_YET: &str = "step";
 
 impl Config {
     fn draw(rng: &mut Rng) -> Self {
