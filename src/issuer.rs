@@ -12,7 +12,7 @@ use crate::issuer::clock_check::{ClockCheck, ClockFetch};
 use crate::issuer::discovery::{Discovery, Metadata};
 use crate::issuer::http_client::{HttpClient, authority};
 use crate::issuer::keys::fetch::KeyFetch;
-use crate::issuer::keys::{CachedKeys, KeyCache, RefetchCause};
+use crate::issuer::keys::{CachedKeys, KeyAccess, KeyCache, RefetchCause};
 use crate::issuer::snapshot::{MAX_TTL, Snapshot};
 use crate::issuer::snapshot_loader::{SnapshotLoader, Step};
 use crate::jose::jwk::JwkSet;
@@ -95,13 +95,38 @@ impl Issuer {
         let deadline = self.deadline();
         // The keys first and in any case: it is on them that requests depend.
         let keys = self.0.keys.refresh_if_due(&self.0.key_fetch(), deadline);
-        let needs_document = self.http().addresses.given(Endpoint::Keys).is_none();
-        let discovery = if needs_document || self.0.discovery.cached(self.now()).is_some() {
+        let discovery = if self.0.refreshes_document(self.now()) {
             self.0.discovery.refresh_if_due(self.http(), deadline)
         } else {
             Ok(())
         };
         keys.and(discovery).map_err(|error| self.placed(error))
+    }
+
+    /// How long until [`refresh_if_due`](Self::refresh_if_due) would send something, for a timer that sleeps in between. Zero only where
+    /// it would send now: back-off, budget and a key id that a token is waiting for are counted in.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let test = aero2::testing::TestIssuer::new();
+    /// let issuer = test.issuer();
+    /// assert_eq!(issuer.next_refresh_in(), Duration::ZERO);
+    /// issuer.refresh_if_due()?;
+    /// assert!(issuer.next_refresh_in() > Duration::from_secs(60));
+    /// # Ok::<(), aero2::Error>(())
+    /// ```
+    pub fn next_refresh_in(&self) -> Duration {
+        self.0.load_snapshot();
+        let now = self.now();
+        let keys = self.0.keys.next_refresh_in(now);
+        if self.0.refreshes_document(now) { keys.min(self.0.discovery.next_refresh_in(now)) } else { keys }
+    }
+
+    /// Forgets this crate's own back-off after failures, for a program that hears that the network is up. What the issuer asked for by
+    /// `Retry-After` (RFC 9110 §10.2.3) is kept.
+    pub fn retry_now(&self) {
+        self.0.keys.retry_now();
+        self.0.discovery.retry_now();
     }
 
     /// Counts of what the caches have done so far.
@@ -225,9 +250,9 @@ impl Issuer {
     }
 
     /// The keys, as they are `now` if they are cached; else the caller waits for them.
-    pub(crate) fn keys(&self, now: Now, deadline: Deadline) -> Result<CachedKeys, Error> {
+    pub(crate) fn keys(&self, now: Now, access: impl Into<KeyAccess>) -> Result<CachedKeys, Error> {
         self.0.load_snapshot();
-        self.0.keys.get(&self.0.key_fetch(), now, deadline).map_err(|error| self.placed(error))
+        self.0.keys.get(&self.0.key_fetch(), now, access.into()).map_err(|error| self.placed(error))
     }
 
     /// Other keys than `seen`, for a token that those do not verify. A kid that stays unknown makes the discovery document due, since
@@ -236,9 +261,9 @@ impl Issuer {
         &self,
         cause: RefetchCause<'_>,
         seen: &CachedKeys,
-        deadline: Deadline,
+        access: impl Into<KeyAccess>,
     ) -> Result<Option<CachedKeys>, Error> {
-        let newer = self.0.keys.refetch(&self.0.key_fetch(), cause, seen, deadline);
+        let newer = self.0.keys.refetch(&self.0.key_fetch(), cause, seen, access.into());
         let newer = newer.map_err(|error| self.placed(error))?;
         if let (RefetchCause::UnknownKid(kid), Some(keys)) = (cause, &newer) {
             if !keys.value.contains_kid(kid) {
@@ -256,6 +281,11 @@ impl fmt::Debug for Issuer {
 }
 
 impl Inner {
+    /// Whether the document is refreshed ahead: where the keys' URL is given, only if something else has needed it.
+    fn refreshes_document(&self, now: Now) -> bool {
+        self.http.addresses.given(Endpoint::Keys).is_none() || self.discovery.cached(now).is_some()
+    }
+
     /// Takes the snapshot into the caches as soon as its age is known; what was fetched meanwhile stays.
     fn load_snapshot(&self) {
         if self.snapshots.is_done() {

@@ -72,6 +72,15 @@ impl Backoff {
         *self = Self::default();
     }
 
+    /// Forgets the failures, unless the issuer said how long to wait; says whether it did.
+    pub(crate) fn forget_caution(&mut self) -> bool {
+        let own = self.pause.is_none_or(|pause| !pause.binding);
+        if own {
+            *self = Self::default();
+        }
+        own
+    }
+
     /// What is left of the wait; `None` when the next try may be made.
     pub(crate) fn wait(&self, now: Now) -> Option<Duration> {
         self.pause.as_ref()?.left(now)

@@ -94,6 +94,18 @@ impl<T: Clone> RefreshAheadCache<T> {
         self.state.lock().present(now)
     }
 
+    /// How long until [`refresh_if_due`](Self::refresh_if_due) would fetch.
+    pub(crate) fn next_refresh_in(&self, now: Now) -> Duration {
+        let next = self.state.lock().next_refresh_in(now);
+        if self.flight.is_idle() { next } else { next.max(SOON) }
+    }
+
+    /// Forgets our own back-off.
+    pub(crate) fn retry_now(&self) {
+        let forgotten = self.state.lock().retry_now();
+        drop(forgotten);
+    }
+
     /// Why the last fetch failed, while it is too early for the next one.
     pub(crate) fn failure(&self, now: Now) -> Option<Error> {
         self.state.lock().failure(BackoffScope::All, now)
@@ -291,6 +303,20 @@ impl<T: Clone> State<T> {
         self.marked_due && self.last_attempt.is_none_or(|last| now.elapsed_since(last) >= BETWEEN_MARKS)
     }
 
+    fn next_refresh_in(&self, now: Now) -> Duration {
+        let wait = self.backoff.wait(now).unwrap_or_default();
+        let (Some(entry), Some(cached)) = (&self.entry, self.present(now)) else { return wait };
+        let since_attempt = |last: Now| BETWEEN_MARKS.saturating_sub(now.elapsed_since(last));
+        let marked = self.marked_due.then(|| self.last_attempt.map_or(Duration::ZERO, since_attempt));
+        let due = entry.due_at_age.saturating_sub(cached.age);
+        marked.map_or(due, |marked| due.min(marked)).max(wait)
+    }
+
+    /// Gives back as [`store`](Self::store) does.
+    fn retry_now(&mut self) -> Option<Error> {
+        if self.backoff.forget_caution() { self.last_error.take() } else { None }
+    }
+
     /// The value, while it may serve at all.
     fn present(&self, now: Now) -> Option<Cached<T>> {
         let entry = self.entry.as_ref()?;
@@ -376,6 +402,9 @@ const REFRESH_AHEAD: f64 = 0.8;
 /// How many callers wait for another's refetch: enough for the good tokens of a rotation, few enough that a flood of bad ones does not
 /// hold all threads of a server.
 const MAX_REFETCH_WAITERS: usize = 16;
+
+/// How soon a timer should look again after a fetch that is in progress.
+const SOON: Duration = Duration::from_secs(1);
 
 /// The shortest time between two fetches of a value that is marked as due.
 const BETWEEN_MARKS: Duration = Duration::from_secs(60);

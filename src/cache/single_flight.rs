@@ -155,6 +155,13 @@ impl<T: Clone> SingleFlight<T> {
         Join::Finished(outcome.get().unwrap_or(&self.abandoned).clone())
     }
 
+    /// Whether no flight is in progress.
+    pub(crate) fn is_idle(&self) -> bool {
+        let mut state = self.state.lock();
+        self.take_over(&mut state);
+        state.in_flight.is_none()
+    }
+
     /// Leads a flight if none is in progress.
     pub(crate) fn try_lead(&self) -> Option<Leader<'_, T>> {
         let mut state = self.state.lock();

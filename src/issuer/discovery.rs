@@ -40,6 +40,14 @@ impl Discovery {
         self.0.refresh_if_due(&DiscoveryFetch(http), deadline)
     }
 
+    pub(crate) fn next_refresh_in(&self, now: Now) -> Duration {
+        self.0.next_refresh_in(now)
+    }
+
+    pub(crate) fn retry_now(&self) {
+        self.0.retry_now();
+    }
+
     /// Fetches the document whatever is cached, and takes it unless a fetched one is there.
     pub(crate) fn fetch(&self, http: &HttpClient, deadline: Deadline) -> Result<(), Error> {
         let Fetched { value, ttl } = DiscoveryFetch(http).fetch(deadline)?;

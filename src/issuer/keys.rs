@@ -27,6 +27,22 @@ pub(crate) struct KeyCache {
     fixed: Option<JwkSet>,
 }
 
+/// What a caller may do to get keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum KeyAccess {
+    /// Neither send nor wait.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no option asks for it yet"))]
+    CachedOnly,
+    /// Send, or wait for another caller's request.
+    Until(Deadline),
+}
+
+impl From<Deadline> for KeyAccess {
+    fn from(deadline: Deadline) -> Self {
+        Self::Until(deadline)
+    }
+}
+
 /// Why other keys than the cached ones may verify a token.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RefetchCause<'a> {
@@ -56,10 +72,13 @@ impl KeyCache {
     }
 
     /// The keys: from the cache where they may serve.
-    pub(crate) fn get(&self, source: &impl Fetch<JwkSet>, now: Now, deadline: Deadline) -> Result<CachedKeys, Error> {
-        match &self.fixed {
-            Some(fixed) => Ok(fixed_keys(fixed, now)),
-            None => self.keys.get(BackoffScope::All, source, now, deadline),
+    pub(crate) fn get(&self, source: &impl Fetch<JwkSet>, now: Now, access: KeyAccess) -> Result<CachedKeys, Error> {
+        match (&self.fixed, access) {
+            (Some(fixed), _) => Ok(fixed_keys(fixed, now)),
+            (None, KeyAccess::Until(deadline)) => self.keys.get(BackoffScope::All, source, now, deadline),
+            (None, KeyAccess::CachedOnly) => {
+                self.keys.cached(now).ok_or_else(|| not_cached(self.keys.next_refresh_in(now)))
+            }
         }
     }
 
@@ -68,28 +87,67 @@ impl KeyCache {
         self.keys.failure(now).unwrap_or_else(|| Error::network(NetworkErrorKind::Io, Endpoint::Keys))
     }
 
+    /// Refreshes the keys if they are due, or if a kid is wanted that they do not have.
     pub(crate) fn refresh_if_due(&self, source: &impl Fetch<JwkSet>, deadline: Deadline) -> Result<(), Error> {
-        if self.fixed.is_some() { Ok(()) } else { self.keys.refresh_if_due(source, deadline) }
+        if self.fixed.is_some() {
+            return Ok(());
+        }
+        let now = source.now();
+        let Some(seen) = self.keys.cached(now).filter(|keys| self.wanted_in(keys, now) == Some(Duration::ZERO)) else {
+            return self.keys.refresh_if_due(source, deadline);
+        };
+        let (keys, requested) = self.keys.refetch(source, seen.generation, deadline, |now| self.acquire(now))?;
+        if let Some(start) = requested {
+            self.budget.lock().note_wanted(&keys.value, start);
+        }
+        Ok(())
+    }
+
+    /// How long until [`refresh_if_due`](Self::refresh_if_due) would send something.
+    pub(crate) fn next_refresh_in(&self, now: Now) -> Duration {
+        if self.fixed.is_some() {
+            return Duration::MAX;
+        }
+        let next = self.keys.next_refresh_in(now);
+        let wanted = self.keys.cached(now).and_then(|keys| self.wanted_in(&keys, now));
+        wanted.map_or(next, |wanted| next.min(wanted))
+    }
+
+    /// How long until the issuer may be asked about a kid that is wanted and that `keys` do not have; `None` where there is none.
+    fn wanted_in(&self, keys: &CachedKeys, now: Now) -> Option<Duration> {
+        let wanted = self.budget.lock().wants_other_than(&keys.value);
+        wanted.then(|| self.wait_for_refetch(now))
+    }
+
+    fn wait_for_refetch(&self, now: Now) -> Duration {
+        let failed = self.keys.failure(now).and_then(|error| error.retry_after());
+        failed.max(self.budget.lock().wait(now)).unwrap_or_default()
+    }
+
+    pub(crate) fn retry_now(&self) {
+        self.keys.retry_now();
     }
 
     /// Other keys than `seen`, for a token that those do not verify: one request, if the budget allows it. `None` where there are
     /// none, so that the answer stays what it was.
     ///
     /// # Errors
-    /// For an unknown `kid`: `RateLimited` at once past the budget, and where enough callers wait for the request that is in progress;
+    /// For an unknown `kid`: `KeysNotCached` where the caller may not send, and then the next [`refresh_if_due`](Self::refresh_if_due) asks
+    /// for the kid; `RateLimited` at once past the budget, and where enough callers wait for the request that is in progress;
     /// else why the keys could not be fetched. For another cause there are none.
     pub(crate) fn refetch(
         &self,
         source: &impl Fetch<JwkSet>,
         cause: RefetchCause<'_>,
         seen: &CachedKeys,
-        deadline: Deadline,
+        access: KeyAccess,
     ) -> Result<Option<CachedKeys>, Error> {
-        match cause {
+        match (cause, access) {
             _ if self.fixed.is_some() => Ok(None),
-            RefetchCause::UnknownKid(kid) => self.refetch_for_kid(source, kid, seen, deadline),
-            RefetchCause::OtherKey if seen.age <= MIN_AGE_FOR_OTHER_KEY => Ok(None),
-            RefetchCause::OtherKey => {
+            (RefetchCause::UnknownKid(kid), _) => self.refetch_for_kid(source, kid, seen, access),
+            (RefetchCause::OtherKey, KeyAccess::CachedOnly) => Ok(None),
+            (RefetchCause::OtherKey, _) if seen.age <= MIN_AGE_FOR_OTHER_KEY => Ok(None),
+            (RefetchCause::OtherKey, KeyAccess::Until(deadline)) => {
                 let refetched = self.keys.refetch(source, seen.generation, deadline, |now| self.acquire(now));
                 Ok(refetched.ok().map(|(keys, _)| keys))
             }
@@ -101,7 +159,7 @@ impl KeyCache {
         source: &impl Fetch<JwkSet>,
         kid: &str,
         seen: &CachedKeys,
-        deadline: Deadline,
+        access: KeyAccess,
     ) -> Result<Option<CachedKeys>, Error> {
         let (digest, now) = (sha256(kid.as_bytes()), source.now());
         if let Some(newer) = self.keys.newer_than(seen.generation, now) {
@@ -110,6 +168,10 @@ impl KeyCache {
         if self.budget.lock().is_refused(&digest, now) {
             return Ok(None);
         }
+        let KeyAccess::Until(deadline) = access else {
+            self.budget.lock().want(digest);
+            return Err(not_cached(self.wait_for_refetch(now)));
+        };
         let (keys, requested) = self.keys.refetch(source, seen.generation, deadline, |now| self.acquire(now))?;
         // Only the caller whose own request came back without the kid knows that the issuer does not have it.
         if let Some(start) = requested {
@@ -131,12 +193,19 @@ fn rate_limited(wait: Duration) -> Error {
     Error::Network(NetworkError::new(NetworkErrorKind::RateLimited, Endpoint::Keys).with_retry_after(Some(wait)))
 }
 
+fn not_cached(wait: Duration) -> Error {
+    let wait = wait.max(SHORTEST_RETRY_AFTER);
+    Error::network(NetworkErrorKind::KeysNotCached, Endpoint::Keys).with_retry_after(wait)
+}
+
 /// The token bucket for refetches, and the kids that the issuer did not have. Pure: the time is an argument.
 #[derive(Default)]
 struct RefetchBudget {
     /// How long the bucket took to be full again when it was last used, and when that was.
     last_use: Option<(Duration, Now)>,
     refused: VecDeque<RefusedKid>,
+    /// Kids of tokens that waited for no request; the program's timer asks for them.
+    wanted: VecDeque<Sha256>,
 }
 
 /// A kid that the issuer did not have, by digest: a kid is as long as the sender of the token likes.
@@ -150,12 +219,16 @@ struct RefusedKid {
 impl RefetchBudget {
     /// Takes one attempt from the bucket, or says how long until the next one.
     fn try_acquire(&mut self, now: Now) -> Result<(), Duration> {
-        let missing = self.missing(now);
-        if let Some(wait) = wait_for(missing) {
+        if let Some(wait) = self.wait(now) {
             return Err(wait);
         }
-        self.last_use = Some((missing.saturating_add(REFILL), now));
+        self.last_use = Some((self.missing(now).saturating_add(REFILL), now));
         Ok(())
+    }
+
+    /// How long until the next attempt may be taken.
+    fn wait(&self, now: Now) -> Option<Duration> {
+        self.missing(now).checked_sub(REFILL * (BURST - 1)).filter(|wait| !wait.is_zero())
     }
 
     /// How long until the bucket is full.
@@ -184,15 +257,37 @@ impl RefetchBudget {
     }
 }
 
+impl RefetchBudget {
+    fn want(&mut self, kid: Sha256) {
+        if !self.wanted.contains(&kid) {
+            if self.wanted.len() >= MAX_REFUSED {
+                self.wanted.pop_front();
+            }
+            self.wanted.push_back(kid);
+        }
+    }
+
+    fn wants_other_than(&mut self, keys: &JwkSet) -> bool {
+        if !self.wanted.is_empty() {
+            let present: Vec<Sha256> = keys.kids().map(|kid| sha256(kid.as_bytes())).collect();
+            self.wanted.retain(|kid| !present.contains(kid));
+        }
+        !self.wanted.is_empty()
+    }
+
+    /// Notes what came of a request for all wanted kids that started at `asked`.
+    fn note_wanted(&mut self, keys: &JwkSet, asked: Now) {
+        self.wants_other_than(keys);
+        for kid in std::mem::take(&mut self.wanted) {
+            self.note(kid, false, asked);
+        }
+    }
+}
+
 impl RefusedKid {
     fn wait(&self) -> Duration {
         REFUSED_FOR.get(self.times).copied().unwrap_or(LONGEST_REFUSAL)
     }
-}
-
-/// How long until the next attempt, if the bucket lacks this much.
-fn wait_for(missing: Duration) -> Option<Duration> {
-    missing.checked_sub(REFILL * (BURST - 1)).filter(|wait| !wait.is_zero())
 }
 
 /// Attempts that may be made at once: a rotation is seen at once even if some token was odd just before.
@@ -210,6 +305,9 @@ const LONGEST_REFUSAL: Duration = REFILL;
 
 /// A kid that no token had for so long starts from the shortest refusal again.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+
+/// A timer need not look sooner.
+const SHORTEST_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The bucket lets five kids a minute get so far; the rest is room to spare.
 const MAX_REFUSED: usize = 32;
@@ -333,8 +431,12 @@ mod tests {
         cause: RefetchCause<'_>,
         seen: &CachedKeys,
     ) -> Option<u64> {
-        let outcome = cache.refetch(source, cause, seen, Deadline::after(secs(10)));
+        let outcome = cache.refetch(source, cause, seen, whole_timeout());
         outcome.unwrap().map(|keys| keys.generation)
+    }
+
+    fn whole_timeout() -> KeyAccess {
+        KeyAccess::Until(Deadline::after(secs(10)))
     }
 
     fn look(cache: &KeyCache, generation: u64, meanwhile: &dyn Fn()) -> Option<u64> {
@@ -398,7 +500,30 @@ mod tests {
             let fetched = refetch(&cache, &source, RefetchCause::OtherKey, &seen(generation, 61));
             assert_eq!(fetched, (generation < 3).then_some(generation + 1), "the bucket has three");
         }
-        let limited = cache.refetch(&source, RefetchCause::UnknownKid("k"), &seen(3, 0), Deadline::after(secs(10)));
+        let limited = cache.refetch(&source, RefetchCause::UnknownKid("k"), &seen(3, 0), whole_timeout());
         assert_eq!(limited.err().unwrap().retry_after(), Some(secs(30)));
+    }
+
+    #[test]
+    fn a_kid_that_a_caller_may_not_ask_for_is_asked_for_by_the_timer_within_the_budget() {
+        let (cache, source) = (KeyCache::new(secs(60), None), Answer(r#"{"keys":[{"kid":"other"}]}"#));
+        let only = |seen| cache.refetch(&source, RefetchCause::UnknownKid("k"), &seen, KeyAccess::CachedOnly);
+        let none = cache.get(&source, START, KeyAccess::CachedOnly).err().unwrap();
+        assert_eq!((none.network_kind(), none.retry_after()), (Some(NetworkErrorKind::KeysNotCached), Some(secs(1))));
+        init(&cache);
+        assert_eq!(cache.next_refresh_in(START), secs(48));
+        let unknown = only(seen(1, 0)).err().unwrap();
+        assert_eq!(unknown.network_kind(), Some(NetworkErrorKind::KeysNotCached));
+        assert_eq!(cache.next_refresh_in(START), secs(0));
+        cache.refresh_if_due(&source, Deadline::after(secs(10))).unwrap();
+        assert_eq!(cache.next_refresh_in(START), secs(48));
+        assert_eq!(only(seen(1, 0)).unwrap().unwrap().generation, 2);
+        assert!(only(seen(2, 0)).unwrap().is_none(), "the issuer does not have it");
+
+        while cache.acquire(START).is_ok() {}
+        let other = RefetchCause::UnknownKid("k2");
+        let limited = cache.refetch(&source, other, &seen(2, 0), KeyAccess::CachedOnly).err().unwrap();
+        assert_eq!(limited.retry_after(), Some(secs(30)));
+        assert_eq!(cache.next_refresh_in(START), secs(30));
     }
 }

@@ -216,6 +216,11 @@ impl JwkSet {
         self.0.usable.iter().chain(&self.0.unfit).any(|jwk| jwk.kid() == Some(kid))
     }
 
+    /// The kids of all keys, fit or not.
+    pub(crate) fn kids(&self) -> impl Iterator<Item = &str> {
+        self.0.usable.iter().chain(&self.0.unfit).filter_map(Jwk::kid)
+    }
+
     /// Whether a key of this material still serves this algorithm.
     pub(crate) fn still_has(&self, digest: &[u8; 32], algorithm: Algorithm) -> bool {
         self.0.usable.iter().filter_map(|jwk| jwk.fitting(algorithm)).any(|key| key.digest() == digest)
