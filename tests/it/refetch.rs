@@ -420,3 +420,51 @@ fn a_cached_answer_about_a_token_does_not_outlive_the_sleep_of_the_machine() {
     drop(ask());
     assert_eq!((test.requests(Endpoint::Introspection), clock.monotonic()), (2, monotonic));
 }
+
+#[test]
+fn a_timer_that_sleeps_as_long_as_it_is_told_sends_each_time_and_never_sooner() {
+    let world = World::new();
+    let issuer = world.issuer();
+    assert_eq!(issuer.next_refresh_in(), Duration::ZERO);
+    issuer.refresh_if_due().unwrap();
+    let mut waits = Vec::new();
+    for fails in [0, 1, 1, 0, 0] {
+        let (wait, asked) = (issuer.next_refresh_in(), world.test.requests(Endpoint::Keys));
+        world.clock.advance(wait - MS);
+        issuer.refresh_if_due().unwrap();
+        assert_eq!((world.test.requests(Endpoint::Keys), issuer.next_refresh_in()), (asked, MS));
+        world.clock.advance(MS);
+        world.test.fail(Endpoint::Keys, fails, Fault::status(500));
+        assert_eq!(issuer.refresh_if_due().is_err(), fails > 0);
+        assert_eq!(world.test.requests(Endpoint::Keys), asked + 1);
+        waits.push(wait.as_secs());
+    }
+    assert_eq!((waits[0], waits[1], waits[4]), (480, 480, 480));
+    assert!(waits[2] <= 2 && waits[3] <= 4, "{waits:?}");
+    let fixed = world.builder().static_keys(&world.test.key_set()).build().unwrap();
+    fixed.refresh_if_due().unwrap();
+    assert!(fixed.next_refresh_in() > secs(3600), "the discovery document alone");
+}
+
+#[test]
+fn retry_now_forgets_our_own_back_off_and_no_retry_after() {
+    for endpoint in [Endpoint::Discovery, Endpoint::Keys] {
+        let world = World::new();
+        let issuer = world.issuer();
+        for _ in 0..6 {
+            world.test.fail(endpoint, 1, Fault::transport(NetworkErrorKind::Connect));
+            assert_eq!(network_kind(issuer.preload()), NetworkErrorKind::Connect);
+            assert!(issuer.next_refresh_in() > Duration::ZERO);
+            issuer.retry_now();
+            assert_eq!(issuer.next_refresh_in(), Duration::ZERO);
+        }
+        world.test.fail(endpoint, 1, Fault::status(503).header("retry-after", "60"));
+        assert_eq!(issuer.preload().unwrap_err().retry_after(), Some(secs(60)));
+        let asked = world.test.requests(endpoint);
+        issuer.retry_now();
+        assert_eq!(issuer.preload().unwrap_err().retry_after(), Some(secs(60)));
+        assert_eq!(world.test.requests(endpoint), asked);
+        world.clock.advance(secs(60));
+        issuer.preload().unwrap();
+    }
+}
