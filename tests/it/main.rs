@@ -20,6 +20,7 @@ mod leaks;
 mod m2m;
 mod m2m_calm;
 mod private_key_jwt;
+mod providers;
 #[cfg(feature = "ureq")]
 mod proxy;
 mod refetch;
