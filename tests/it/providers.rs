@@ -309,6 +309,8 @@ fn access_tokens_of_real_providers_are_read_as_they_are_meant() {
 
 /// The test issuer's key for that algorithm, under another kid.
 fn key_set_for(signer: &TestIssuer, algorithm: Algorithm, kid: Option<&str>) -> String {
+    // A test issuer makes the key of an algorithm when it first signs by it.
+    drop(signer.token().algorithm(algorithm).sign());
     let set: Value = serde_json::from_str(&signer.key_set()).unwrap();
     let mut key = set["keys"].as_array().unwrap().iter().find(|key| key["alg"] == algorithm.to_string()).unwrap().clone();
     key["kid"] = json!(kid.unwrap_or("k1"));
