@@ -13,8 +13,11 @@ use crate::time::Now;
 pub(crate) mod private_key_jwt;
 pub(crate) mod signing_key;
 
-/// How a client authenticates at the issuer. The default is [`SecretPost`](Self::SecretPost), as Aero2 expects, unless the
-/// discovery document lists `client_secret_basic` and does not list `client_secret_post`.
+/// How a client authenticates at the issuer.
+///
+/// The default is [`SecretPost`](Self::SecretPost) where the discovery document lists `client_secret_post`, as Aero2's does; else
+/// [`SecretBasic`](Self::SecretBasic) where it lists `client_secret_basic` or is silent (RFC 8414 §2). Where the program gave the
+/// endpoint's URL itself and no document is read, it is `SecretPost`.
 ///
 /// ```
 /// use aero2::{ClientAuth, Issuer};

@@ -174,8 +174,7 @@ pub struct IntrospectorBuilder {
 }
 
 impl IntrospectorBuilder {
-    /// How the client authenticates. Defaults to `client_secret_post`, unless the discovery document lists `client_secret_basic`
-    /// and does not list `client_secret_post`.
+    /// How the client authenticates. Defaults to what the issuer's metadata says, as [`ClientAuth`] describes.
     pub fn client_auth(mut self, auth: impl Into<ClientAuth>) -> Self {
         self.client.auth = Some(auth.into());
         self

@@ -118,8 +118,13 @@ impl Issuer {
     pub fn next_refresh_in(&self) -> Duration {
         self.0.load_snapshot();
         let now = self.now();
-        let keys = self.0.keys.next_refresh_in(now);
-        if self.0.refreshes_document(now) { keys.min(self.0.discovery.next_refresh_in(now)) } else { keys }
+        let (keys, document) = (self.0.keys.next_refresh_in(now), self.0.discovery.next_refresh_in(now));
+        match self.0.discovery.cached(now) {
+            Some(_) => keys.min(document),
+            // Without the document there is no request for the keys either.
+            None if self.0.refreshes_document(now) => document,
+            None => keys,
+        }
     }
 
     /// Forgets this crate's own back-off after failures, for a program that hears that the network is up. What the issuer asked for by

@@ -149,7 +149,7 @@ impl Metadata {
         }
         Ok(Self {
             keys: url(&document, "jwks_uri")?,
-            token: Service::read(&document, "token_endpoint", "token_endpoint_auth_methods_supported")?,
+            token: Service::read(&document, "token_endpoint", "token_endpoint_auth_methods_supported")?.or_basic(),
             introspection: Service::read(
                 &document,
                 "introspection_endpoint",
@@ -194,6 +194,12 @@ impl Service {
             url: url(document, url_name)?,
             auth_methods: methods.map(|methods| methods.iter().map(|method| (*method).to_owned()).collect()),
         })
+    }
+
+    /// A document that is silent means `client_secret_basic` (RFC 8414 §2).
+    fn or_basic(self) -> Self {
+        let methods = self.auth_methods.unwrap_or_else(|| vec!["client_secret_basic".to_owned()]);
+        Self { auth_methods: Some(methods), ..self }
     }
 }
 

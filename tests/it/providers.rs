@@ -8,9 +8,12 @@ use aero2::jose::{Algorithm, JwkSet};
 use aero2::testing::{ManualClock, TestIssuer};
 use aero2::{
     ClientAuth, Clock, Error, Introspection, Issuer, IssuerBuilder, M2mClient, NetworkErrorKind, Request, Response,
-    TransportError,
+    Transport, TransportError,
 };
+
 use serde_json::{Value, json};
+
+use crate::support::recorder::Recorder;
 
 /// A web of pages by URL. What is asked for is written down.
 #[derive(Clone, Default)]
@@ -35,14 +38,17 @@ impl Web {
     fn last(&self) -> (String, Option<String>, String) {
         self.0.lock().unwrap().requests.last().cloned().expect("a request")
     }
+}
 
+impl Transport for Web {
     fn send(&self, request: &Request<'_>) -> Result<Response, TransportError> {
         let mut state = self.0.lock().unwrap();
         let authorization = request.headers().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let authorization = authorization.map(|(_, value)| value.to_owned());
         let body = request.body().map_or_else(String::new, |body| String::from_utf8(body.to_vec()).unwrap());
         state.requests.push((request.url().to_owned(), authorization, body));
-        let (status, headers, body) = state.pages.get(request.url()).cloned().unwrap_or((404, Vec::new(), String::new()));
+        let (status, headers, body) =
+            state.pages.get(request.url()).cloned().unwrap_or((404, Vec::new(), String::new()));
         Ok(Response::new(status, headers, body.into_bytes()))
     }
 }
@@ -84,9 +90,8 @@ fn filled(value: &Value, now: u64) -> Value {
 }
 
 fn builder(setup: &Value, web: &Web, clock: &ManualClock) -> IssuerBuilder {
-    let web = web.clone();
     let mut builder = Issuer::builder(setup["issuer"].as_str().unwrap_or(ISSUER))
-        .transport(move |request: &Request<'_>| web.send(request))
+        .transport(Recorder::new(web.clone()))
         .clock(clock.clone());
     for (name, value) in setup.as_object().unwrap() {
         let url = || value.as_str().unwrap();
@@ -159,7 +164,12 @@ fn discovery_documents_of_real_providers_lead_to_their_endpoints() {
         let name = case["name"].as_str().unwrap();
         let (web, clock, expect) = (Web::default(), ManualClock::new(), &case["expect"]);
         for (url, page) in case["input"]["pages"].as_object().unwrap() {
-            web.put(url, u16::try_from(page["status"].as_u64().unwrap()).unwrap(), &[], &text(&page["body"], seconds(&clock)));
+            web.put(
+                url,
+                u16::try_from(page["status"].as_u64().unwrap()).unwrap(),
+                &[],
+                &text(&page["body"], seconds(&clock)),
+            );
         }
         let issuer = match builder(&case["setup"], &web, &clock).build() {
             Ok(issuer) => issuer,
@@ -312,7 +322,8 @@ fn key_set_for(signer: &TestIssuer, algorithm: Algorithm, kid: Option<&str>) -> 
     // A test issuer makes the key of an algorithm when it first signs by it.
     drop(signer.token().algorithm(algorithm).sign());
     let set: Value = serde_json::from_str(&signer.key_set()).unwrap();
-    let mut key = set["keys"].as_array().unwrap().iter().find(|key| key["alg"] == algorithm.to_string()).unwrap().clone();
+    let mut key =
+        set["keys"].as_array().unwrap().iter().find(|key| key["alg"] == algorithm.to_string()).unwrap().clone();
     key["kid"] = json!(kid.unwrap_or("k1"));
     json!({ "keys": [key] }).to_string()
 }
