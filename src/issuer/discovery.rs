@@ -303,7 +303,7 @@ mod tests {
         for (endpoint, expected) in
             [(Endpoint::Token, &["a"][..]), (Endpoint::Introspection, &["a"]), (Endpoint::Revocation, &[])]
         {
-            assert_eq!(none.auth_methods(endpoint), None);
+            assert_eq!(none.auth_methods(endpoint).unwrap(), ["client_secret_basic"], "RFC 8414 §2");
             assert_eq!(metadata.auth_methods(endpoint).unwrap(), expected);
         }
     }

@@ -10,7 +10,6 @@ use aero2::{
     ClientAuth, Clock, Error, Introspection, Issuer, IssuerBuilder, M2mClient, NetworkErrorKind, Request, Response,
     Transport, TransportError,
 };
-
 use serde_json::{Value, json};
 
 use crate::support::recorder::Recorder;
@@ -216,6 +215,10 @@ fn check_endpoints(name: &str, case: &Value, issuer: &Issuer, web: &Web) {
         }
         let (url, authorization, body) = web.last();
         assert_eq!(url, expected["url"].as_str().unwrap(), "{name}: {endpoint}");
+        // Where the document says nothing of an endpoint's own, the case does not judge the method.
+        if expected.get("auth").is_none() {
+            continue;
+        }
         let basic = authorization.is_some_and(|value| value.starts_with("Basic "));
         assert_eq!(basic, expected["auth"] == "basic", "{name}: {endpoint}");
         assert_eq!(body.contains("client_secret=secret"), expected["auth"] == "post", "{name}: {endpoint}");
