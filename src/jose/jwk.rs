@@ -8,7 +8,7 @@ use crate::error::{ConfigProblem, Error, JwkProblem};
 use crate::jose::algorithm::Algorithm;
 use crate::jose::base64url;
 use crate::jose::key::{Material, VerificationKey};
-use crate::json::{Members, Object, WrongType};
+use crate::json::{Element, Members, Object, WrongType};
 
 /// One public key as JSON (RFC 7517 §4).
 ///
@@ -138,7 +138,8 @@ impl JwkSet {
     /// same name.
     pub fn parse(json: &str) -> Result<Self, Error> {
         let object = Object::parse(json).map_err(|_| Error::config(ConfigProblem::JwkSet))?;
-        let keys = object.members().array("keys").ok().flatten().ok_or_else(|| Error::config(ConfigProblem::JwkSet))?;
+        let keys = object.members().get("keys");
+        let keys = keys.as_ref().and_then(Element::elements).ok_or_else(|| Error::config(ConfigProblem::JwkSet))?;
         let mut set = SetRepr { usable: Vec::new(), unfit: Vec::new(), skipped: Vec::new(), text: json.into() };
         for element in keys {
             let Some(members) = element.members() else {
