@@ -12,8 +12,6 @@ use aero2::{
 };
 use serde_json::{Value, json};
 
-use crate::support::recorder::Recorder;
-
 /// A web of pages by URL. What is asked for is written down.
 #[derive(Clone, Default)]
 struct Web(Arc<Mutex<State>>);
@@ -89,9 +87,8 @@ fn filled(value: &Value, now: u64) -> Value {
 }
 
 fn builder(setup: &Value, web: &Web, clock: &ManualClock) -> IssuerBuilder {
-    let mut builder = Issuer::builder(setup["issuer"].as_str().unwrap_or(ISSUER))
-        .transport(Recorder::new(web.clone()))
-        .clock(clock.clone());
+    let mut builder =
+        Issuer::builder(setup["issuer"].as_str().unwrap_or(ISSUER)).transport(web.clone()).clock(clock.clone());
     for (name, value) in setup.as_object().unwrap() {
         let url = || value.as_str().unwrap();
         builder = match name.as_str() {
