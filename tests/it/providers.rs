@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aero2::jose::{Algorithm, JwkSet};
 use aero2::testing::{ManualClock, TestIssuer};
 use aero2::{
-    ClientAuth, Clock, Error, Introspection, Issuer, IssuerBuilder, M2mClient, NetworkErrorKind, Request, Response,
-    Transport, TransportError,
+    ClientAuth, Clock, Error, Introspection, IntrospectorBuilder, Issuer, IssuerBuilder, M2mClient, M2mClientBuilder,
+    NetworkErrorKind, Request, Response, RevokerBuilder, Transport, TransportError,
 };
 use serde_json::{Value, json};
 
@@ -16,9 +16,12 @@ use serde_json::{Value, json};
 #[derive(Clone, Default)]
 struct Web(Arc<Mutex<State>>);
 
+/// Status, headers, body.
+type Page = (u16, Vec<(String, String)>, String);
+
 #[derive(Default)]
 struct State {
-    pages: HashMap<String, (u16, Vec<(String, String)>, String)>,
+    pages: HashMap<String, Page>,
     requests: Vec<(String, Option<String>, String)>,
 }
 
@@ -71,7 +74,7 @@ fn fill(text: &str, start: &str, quote: &str, now: u64) -> String {
     let mut out = parts.next().unwrap().to_owned();
     for part in parts {
         let (offset, rest) = part.split_once("}\"").unwrap();
-        let time = now as f64 + offset.parse::<f64>().unwrap();
+        let time = f64::from(u32::try_from(now).unwrap()) + offset.parse::<f64>().unwrap();
         let time = if offset.contains('.') { format!("{time:.6}") } else { format!("{time:.0}") };
         out += &format!("{quote}{time}{quote}{rest}");
     }
@@ -199,15 +202,17 @@ fn check_endpoints(name: &str, case: &Value, issuer: &Issuer, web: &Web) {
         match endpoint {
             "token" => {
                 let client = issuer.m2m_client("client", "secret");
-                drop(with_auth(client, auth.clone(), |c, a| c.client_auth(a)).build().unwrap().access_token());
+                drop(with_auth(client, auth.clone(), M2mClientBuilder::client_auth).build().unwrap().access_token());
             }
             "introspection" => {
                 let client = issuer.introspector("client", "secret");
-                drop(with_auth(client, auth.clone(), |c, a| c.client_auth(a)).build().unwrap().introspect("t"));
+                drop(
+                    with_auth(client, auth.clone(), IntrospectorBuilder::client_auth).build().unwrap().introspect("t"),
+                );
             }
             _ => {
                 let client = issuer.revoker("client", "secret");
-                drop(with_auth(client, auth.clone(), |c, a| c.client_auth(a)).build().unwrap().revoke("t", None));
+                drop(with_auth(client, auth.clone(), RevokerBuilder::client_auth).build().unwrap().revoke("t", None));
             }
         }
         let (url, authorization, body) = web.last();
