@@ -203,7 +203,7 @@ fn verification(search: &Search) {
         search.outcome(&CompactJws::parse(&token));
     }
     if let Ok(claims) = rs.verify_token(&tokens[0]) {
-        search.debug((&claims, claims.confirmation()));
+        search.debug((&claims, claims.confirmation(), claims.get("sub")));
     }
     search.debug((&issuer, &rs, &elsewhere, &world.test, &token(&world)));
     world.clock.set_wall(UNIX_EPOCH);
@@ -377,6 +377,7 @@ fn files(search: &Search) {
             search.debug((&m2m, &issuer));
         }
     }
+    search.debug((aero2::TokenFile::new(&tokens), aero2::StoreLock::new(SECRET)));
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
