@@ -139,7 +139,7 @@ fn start(
 }
 
 fn client_of(issuer: &Issuer, client: usize) -> M2mClient {
-    issuer.m2m_client(format!("c{client}"), "secret").build().unwrap()
+    issuer.m2m_client(format!("c{client}"), "secret").client_auth(aero2::ClientAuth::SecretPost).build().unwrap()
 }
 
 impl Run {
