@@ -92,7 +92,8 @@
 //! | `file-cache` | keeps tokens and keys on disk between processes |
 //! | `testing` | [`testing`](testing/index.html), for `[dev-dependencies]` only |
 #![forbid(unsafe_code)]
-#![cfg_attr(doctest, doc = include_str!("../README.md"))]
+// The README's first program fetches over HTTPS.
+#![cfg_attr(all(doctest, feature = "ureq"), doc = include_str!("../README.md"))]
 
 // Before the rest, so that rustdoc lists what is the issuer's own before what is made from it.
 mod issuer;
