@@ -3,8 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::claims::claim_set::{ClaimSet, NumericDate};
-use crate::claims::refused;
+use crate::claims::claim_set::{ClaimSet, ClaimsProblem, NumericDate};
 use crate::error::{Endpoint, Error, TokenErrorKind};
 use crate::http::authorization;
 use crate::http::date;
@@ -16,7 +15,7 @@ use crate::issuer::addresses::{Addresses, Given};
 use crate::issuer::discovery::Metadata;
 use crate::issuer::snapshot::Snapshot;
 use crate::jose::jws::CompactJws;
-use crate::m2m::token_response::parse_response as read_token;
+use crate::m2m::token_response::{Requested, parse_response as read_token};
 use crate::time::Now;
 use crate::transport::Response;
 #[cfg(feature = "ureq")]
@@ -59,7 +58,10 @@ pub struct ClaimTexts {
 }
 
 pub fn claims(text: &str) -> Result<ClaimTexts, TokenErrorKind> {
-    let set = ClaimSet::parse(text.to_owned()).map_err(refused)?;
+    let set = ClaimSet::parse(text.to_owned()).map_err(|problem| match problem {
+        ClaimsProblem::NotAnObject => TokenErrorKind::Malformed,
+        ClaimsProblem::Claim(_) => TokenErrorKind::InvalidClaim,
+    })?;
     let owned = |text: Option<&str>| text.map(str::to_owned);
     Ok(ClaimTexts {
         raw: set.raw_json().to_owned(),
@@ -83,7 +85,8 @@ pub fn discovery(text: &str, issuer: &str) -> Result<[Option<String>; 4], Error>
 
 /// Token, scope and lifetime.
 pub fn token_response(text: &str, wall: SystemTime) -> Result<(String, Option<String>, Option<Duration>), Error> {
-    let minted = read_token(text, None, Now::new(wall, Duration::ZERO))?;
+    let requested = Requested { scope: None, at: Now::new(wall, Duration::ZERO), default_lifetime: None };
+    let minted = read_token(text, requested)?;
     let scope = minted.token.scope().map(str::to_owned);
     Ok((minted.token.expose_secret().to_owned(), scope, minted.lifetime))
 }
