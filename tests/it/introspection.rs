@@ -1,4 +1,4 @@
-//! Introspection and revocation (DESIGN §6).
+//! Introspection and revocation.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! The caches of an issuer: discovery document and keys (DESIGN §4). Each name is the rule.
+//! The caches of an issuer: discovery document and keys. Each name is the rule.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! The tokens of an M2M client (DESIGN §5). Each name is the rule.
+//! The tokens of an M2M client. Each name is the rule.
 
 use std::time::{Duration, UNIX_EPOCH};
 
